@@ -1,0 +1,1 @@
+//! CoAP server and a small client on coap-lite's codec.

@@ -1,0 +1,1 @@
+//! MQTT server connection and a small client on rumqttd's codec.

@@ -1,0 +1,1 @@
+//! Forebay: IoT site gateway.
