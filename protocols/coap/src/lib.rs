@@ -1,1 +1,32 @@
-//! CoAP server and a small client on coap-lite's codec.
+//! CoAP (RFC 7252) over UDP: a server for devices that push data, and a small client.
+//!
+//! [`serve`] runs on a socket bound by the embedder and hands whole bursts of requests to a [`Host`].
+//! A datagram's way through the crate:
+//!
+//! 1. [`guard`] checks the bytes: what is malformed never reaches the decoder;
+//! 2. [`exchange`] knows the message ids seen: a retransmission gets the stored answer, not a second execution;
+//! 3. [`Host::door`] may refuse for overload, before options and payload are decoded;
+//! 4. [`wire`] decodes with coap-lite's `Packet`, the only place besides encoding that touches coap-lite;
+//! 5. [`blockwise`] joins Block1 uploads (RFC 7959) into one body;
+//! 6. [`Host::handle`] gets the burst, and its answers leave together.
+//!
+//! Invariants: a success code is sent only after the host returned it (an empty ACK promises nothing);
+//! a message is handed to the host at most once while its id is remembered; every table has a limit.
+//! Absent on purpose: Observe, DTLS, multicast, proxying, OSCORE, conditional requests (`If-Match`).
+
+mod block;
+mod blockwise;
+pub mod client;
+mod exchange;
+mod guard;
+mod host;
+mod message;
+mod server;
+mod settings;
+mod wire;
+
+pub use client::Client;
+pub use host::{Dropped, Host};
+pub use message::{Code, Method, Reliability, Request, Response, Token};
+pub use server::serve;
+pub use settings::{Settings, Timing, UploadLimits};
