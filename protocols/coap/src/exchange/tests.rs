@@ -102,7 +102,7 @@ fn slow_answers_come_separately_until_acknowledged() {
     assert_eq!(it.seen(key(1)), Seen::Before(Some(acks[0].clone())), "the request's own reply is the ACK");
     let due = it.deadline().unwrap();
     assert!((SECOND * 7..=SECOND * 8).contains(&(due - start)), "2 to 3 s after it was sent");
-    assert_eq!(it.poll(due), [sent.clone()]);
+    assert_eq!(it.poll(due), std::slice::from_ref(&sent));
 
     it.acknowledged(key(id_of(&sent)));
     assert_eq!(it.poll(due + SECOND * 100), []);
@@ -117,7 +117,7 @@ fn separate_answers_are_given_up_after_four_retransmissions() {
     let sent = answer(&mut it, start + SECOND, 1).unwrap();
     let mut at = vec![start + SECOND];
     while let Some(due) = it.deadline() {
-        if it.poll(due) == [sent.clone()] {
+        if it.poll(due).first() == Some(&sent) {
             at.push(due);
         }
     }

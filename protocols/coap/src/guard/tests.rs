@@ -7,13 +7,16 @@ use crate::wire;
 
 const POST: u8 = 2;
 
+/// Option numbers and values, ascending.
+type List<'a> = &'a [(u16, &'a [u8])];
+
 /// A message: type (0 CON, 1 NON, 2 ACK, 3 RST), code, options as (delta byte and what follows), payload.
 fn message(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
     [&[0x40 | kind << 4, code, 0x12, 0x34], rest].concat()
 }
 
 /// The bytes of options, in ascending order of their numbers.
-fn options(list: &[(u16, &[u8])]) -> Vec<u8> {
+fn options(list: List<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut previous = 0;
     for (number, value) in list {
@@ -82,7 +85,7 @@ fn messages_without_a_request() {
 }
 
 /// What becomes of a request with these options: `ok`, `dropped`, or the refusal.
-fn outcome(kind: u8, code: u8, list: &[(u16, &[u8])]) -> String {
+fn outcome(kind: u8, code: u8, list: List<'_>) -> String {
     match check(&message(kind, code, &options(list))) {
         Checked::Request(_) => "ok".to_owned(),
         Checked::Unanswerable => "dropped".to_owned(),
@@ -100,7 +103,7 @@ fn options_of_requests() {
     let lengths = "4.02 bad length or repetition of an option";
     let format = "4.00 bad or repeated content-format";
     let unknown = "4.02 unknown critical option";
-    let table: [(&[(u16, &[u8])], &str); 24] = [
+    let table: [(List<'_>, &str); 24] = [
         (&[], "ok"),
         (&[(3, b"host"), (7, &[0x16, 0x33]), (11, b"a"), (11, b""), (15, b"x=1"), (17, &[])], "ok"),
         (&[(11, &full)], "ok"),
