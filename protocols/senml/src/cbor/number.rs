@@ -91,7 +91,8 @@ mod tests {
         for fits in [0.0, -0.0, 1.0, 1.5, -2.0, 65_504.0, 0.000_061_035_156] {
             assert!(fits_half(fits), "{fits}");
         }
-        for not in [65_536.0, 1.2, 2049.0, 1e-5, f32::MAX] {
+        let below_normal = f32::EPSILON.mul_add(8192.0, 1.0) / 32_768.0; // 2^-15 * (1 + 2^-10)
+        for not in [65_536.0, 1.2, 2049.0, 1e-5, f32::MAX, below_normal] {
             assert!(!fits_half(not), "{not}");
         }
     }

@@ -9,10 +9,13 @@ use std::borrow::Cow;
 const NOW_NS: i64 = 1_700_000_000_000_000_000;
 
 fn finite() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        any::<f64>().prop_filter("finite", |number| number.is_finite()),
-        (-1000..1000_i32).prop_map(f64::from)
-    ]
+    let number = prop_oneof![
+        any::<f64>(),
+        any::<f32>().prop_map(f64::from),
+        (any::<i16>(), 0..24).prop_map(|(number, power)| f64::from(number) / f64::from(1 << power)),
+        any::<i64>().prop_map(|number| number as f64),
+    ];
+    number.prop_filter("finite", |number| number.is_finite())
 }
 
 fn text() -> impl Strategy<Value = Cow<'static, str>> {
