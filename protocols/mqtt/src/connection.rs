@@ -89,6 +89,7 @@ impl<H: Host> Server<H> {
             peer,
             inflight: Inflight::new(codec.version, self.settings.receive_maximum),
             bursts: FuturesOrdered::new(),
+            settled: Vec::new(),
             keep_alive,
             will,
             reason_strings,
@@ -135,6 +136,8 @@ struct Connection<'a, S, H: Host> {
     peer: Option<SocketAddr>,
     inflight: Inflight,
     bursts: FuturesOrdered<Waiting<'a>>,
+    /// Bursts whose verdicts are in and whose answers are not encoded yet; in order.
+    settled: Vec<Answered>,
     /// One and a half times the client's keep alive.
     keep_alive: Option<Duration>,
     will: Option<Will>,
@@ -157,7 +160,7 @@ where
         let mut stop = pin!(stop.cancelled());
         let mut alarm = pin!(sleep_until(self.next_deadline()));
         loop {
-            let taken = self.take_frames();
+            let taken = self.acknowledge_settled().and_then(|()| self.take_frames());
             let written = tokio::select! {
                 biased;
                 written = self.write() => written,
@@ -165,6 +168,9 @@ where
             };
             if let Err(reason) = taken.and(written) {
                 return reason;
+            }
+            if !self.settled.is_empty() {
+                continue;
             }
             let deadline = self.next_deadline();
             if deadline < alarm.deadline() {
@@ -176,9 +182,7 @@ where
                 biased;
                 () = &mut stop => return stopped(),
                 Some(answered) = bursts.next(), if !bursts.is_empty() => {
-                    if let Err(reason) = self.acknowledge_ready(answered) {
-                        return reason;
-                    }
+                    self.settle(answered);
                 }
                 read = input.read(stream, partial.frame_bytes()), if may_read => match read {
                     Ok(0) => return CloseReason::PeerClosed,
@@ -195,28 +199,33 @@ where
         }
     }
 
-    /// Acknowledges a burst, and those behind it that are ready too, for one write.
-    fn acknowledge_ready(&mut self, answered: Answered) -> Result<(), CloseReason> {
-        self.acknowledge(answered)?;
+    /// Takes a settled burst, and those behind it that are settled too, for one write.
+    fn settle(&mut self, answered: Answered) {
+        self.settled.push(answered);
         while let Some(Some(answered)) = self.bursts.next().now_or_never() {
-            self.acknowledge(answered)?;
+            self.settled.push(answered);
         }
-        Ok(())
     }
 
-    /// Writes what is encoded.
+    /// Writes what is encoded. Bursts go on meanwhile: a peer that does not read its answers must not
+    /// keep what the host holds for them.
     async fn write(&mut self) -> Result<(), CloseReason> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let write = async {
-            self.stream.write_all(&self.out).await?;
-            self.stream.flush().await
+        let Connection { stream, out, bursts, settled, settings, .. } = self;
+        let mut write = pin!(timeout(settings.write_timeout, async {
+            stream.write_all_buf(out).await?; // leaves in `out` what a stop keeps it from writing
+            stream.flush().await
+        }));
+        let written = loop {
+            tokio::select! {
+                biased;
+                written = &mut write => break written,
+                Some(answered) = bursts.next(), if !bursts.is_empty() => settled.push(answered),
+            }
         };
-        match timeout(self.settings.write_timeout, write).await {
-            Ok(written) => written?,
-            Err(_elapsed) => return Err(CloseReason::WriteTimeout),
-        }
+        written.map_err(|_elapsed| CloseReason::WriteTimeout)??;
         self.out.clear();
         Ok(())
     }
@@ -226,17 +235,14 @@ where
         if let Reading::HeldUntil(until) = self.reading {
             return until;
         }
-        let mut wait = FAR;
-        if self.input.is_grown() {
-            wait = wait.min(SHRINK_AFTER);
+        let shrink = self.input.is_grown().then_some(SHRINK_AFTER);
+        let open = self.reading == Reading::Open;
+        let keep_alive = self.keep_alive.filter(|_| open);
+        let stall = (open && self.partial != Partial::None).then_some(self.settings.stall_timeout);
+        match [shrink, keep_alive, stall].into_iter().flatten().min() {
+            Some(wait) => self.heard + wait,
+            None => Instant::now() + FAR,
         }
-        if self.reading == Reading::Open {
-            wait = wait.min(self.keep_alive.unwrap_or(FAR));
-            if self.partial != Partial::None {
-                wait = wait.min(self.settings.stall_timeout);
-            }
-        }
-        self.heard + wait
     }
 
     /// Judges the clock; the alarm may have rung for a deadline that has moved since.

@@ -158,8 +158,15 @@ impl<S, H: Host> Connection<'_, S, H> {
         }));
     }
 
-    /// Encodes the answers of a settled burst.
-    pub(super) fn acknowledge(&mut self, answered: Answered) -> Result<(), CloseReason> {
+    /// Encodes the answers of all settled bursts, up to one after which the connection has to close.
+    pub(super) fn acknowledge_settled(&mut self) -> Result<(), CloseReason> {
+        for answered in std::mem::take(&mut self.settled) {
+            self.acknowledge(answered)?;
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, answered: Answered) -> Result<(), CloseReason> {
         let Answered { owed, verdicts } = answered;
         let mut verdicts = verdicts.into_iter();
         for Owed { qos, packet_id } in owed {

@@ -27,12 +27,16 @@ where
         let give_up = Instant::now() + self.settings.drain_timeout;
         let mut listens = reason.peer_listens();
         loop {
+            if self.acknowledge_settled().is_err() {
+                self.settled.clear(); // the first reason to close stands
+            }
             if listens {
                 listens = self.write().await.is_ok();
             }
             match timeout_at(give_up, self.bursts.next()).await {
-                Ok(Some(answered)) => drop(self.acknowledge(answered)),
-                Ok(None) => break,
+                Ok(Some(answered)) => self.settle(answered),
+                Ok(None) if self.settled.is_empty() => break,
+                Ok(None) => {}
                 Err(_elapsed) => {
                     tracing::warn!(waiting = self.bursts.len(), "closed before the host answered all bursts");
                     break;
