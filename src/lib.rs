@@ -22,3 +22,4 @@
 pub mod model;
 pub mod config;
 pub mod expr;
+pub mod intake;
