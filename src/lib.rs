@@ -20,5 +20,6 @@
 //! argument. `tests/it/house.rs` checks both.
 
 pub mod model;
+pub mod telemetry;
 pub mod config;
 pub mod expr;
