@@ -104,8 +104,11 @@ pub(crate) fn manifests(root: &Path) -> Vec<(PathBuf, String)> {
     let mut paths = vec![root.join("Cargo.toml")];
     walk(&root.join("protocols"), &mut paths);
     paths.retain(|path| path.ends_with("Cargo.toml"));
-    let read = |path: PathBuf| (path.clone(), fs::read_to_string(path).expect("a manifest is readable"));
-    paths.into_iter().map(read).collect()
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).expect("a manifest is readable");
+        (path.strip_prefix(root).expect("below root").to_owned(), text)
+    };
+    paths.iter().map(read).collect()
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
