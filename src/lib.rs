@@ -20,6 +20,7 @@
 //! argument. `tests/it/house.rs` checks both.
 
 pub mod model;
+pub mod telemetry;
 pub mod config;
 pub mod expr;
 pub mod intake;

@@ -1,1 +1,3 @@
-//! Integration tests.
+//! Integration tests: one binary, so that the daemon is linked once.
+
+mod house;

@@ -1,3 +1,5 @@
+//! What each answer and refusal looks like on the wire, in both versions.
+
 use expect_test::{Expect, expect};
 
 use super::*;

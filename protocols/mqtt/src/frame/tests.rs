@@ -1,3 +1,5 @@
+//! Headers, extents and publish heads read from bytes, and what a client may not send.
+
 use super::*;
 use crate::topic::TopicFault;
 
