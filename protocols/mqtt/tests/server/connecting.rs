@@ -118,8 +118,10 @@ async fn a_connect_has_to_come_in_time() {
     let mut peer = bench.dial();
     peer.send(&connect(Version::V311, "c", 0)[..5]).await;
     peer.expect_silence(Duration::from_secs(9)).await;
+    let start = tokio::time::Instant::now();
     let (answer, reason) = peer.end().await;
     assert_eq!((answer, reason), (vec![], CloseReason::ConnectDeadline));
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test(start_paused = true)]

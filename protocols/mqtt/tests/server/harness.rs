@@ -1,6 +1,7 @@
 //! A recording host whose verdicts the test releases, and a peer that speaks raw bytes.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Recorder {
     refuse: Mutex<Option<ConnectRefusal>>,
     log: Mutex<Vec<String>>,
     bursts: Mutex<Vec<Vec<Message>>>,
+    /// Bursts whose verdicts are given.
+    pub settled: AtomicUsize,
 }
 
 impl Recorder {
@@ -70,6 +73,7 @@ impl Host for Recorder {
     async fn publish(&self, _client: &Arc<String>, burst: Vec<Message>) -> Vec<Verdict> {
         self.bursts.lock().unwrap().push(burst.clone());
         self.gate.acquire().await.unwrap().forget();
+        self.settled.fetch_add(1, Ordering::Relaxed);
         burst.iter().map(self.judge).collect()
     }
 
@@ -115,6 +119,7 @@ impl Bench {
             refuse: Mutex::default(),
             log: Mutex::default(),
             bursts: Mutex::default(),
+            settled: AtomicUsize::default(),
         });
         let server = Arc::new(Server::new(host.clone(), settings));
         Bench { host, server, shutdown: CancellationToken::new() }

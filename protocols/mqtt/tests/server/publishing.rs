@@ -101,6 +101,63 @@ async fn pings_are_answered_while_bursts_wait() {
     peer.expect(&[puback(1), vec![0xd0, 0]].concat()).await;
 }
 
+/// However long the host takes, the peer is not blamed for what it could not say meanwhile.
+#[tokio::test(start_paused = true)]
+async fn keep_alive_starts_again_when_reading_does() {
+    let version = Version::V311;
+    let bench = Bench::gated(|_| Verdict::Accepted);
+    let mut peer = bench.connect(version, "c").await;
+    for id in 1..=5 {
+        peer.send(&publish(version, Q1, id, "x")).await;
+        settle().await;
+    }
+    peer.expect_silence(Duration::from_secs(3600)).await;
+    bench.host.gate.add_permits(5);
+    peer.expect(&(1..=5).map(puback).collect::<Vec<_>>().concat()).await;
+    peer.expect_silence(Duration::from_secs(89)).await;
+    assert_eq!(peer.end().await.1, CloseReason::KeepAlive);
+}
+
+/// A connection whose first three bursts are settled, whose acknowledgements are half written into a
+/// pipe of 64 bytes, and whose fourth burst waits.
+async fn stuck_in_a_write(bench: &Bench) -> Peer {
+    let version = Version::V311;
+    let mut peer = bench.dial_through(64);
+    peer.send(&connect(version, "c", 0)).await;
+    peer.welcome(version).await;
+    for burst in 0..4 {
+        let ids = 1 + 7 * burst..=7 + 7 * burst;
+        peer.send(&ids.flat_map(|id| publish(version, Q1, id, "")).collect::<Vec<_>>()).await;
+        settle().await;
+    }
+    assert_eq!(bench.host.burst_sizes(), [7, 7, 7, 7]);
+    bench.host.gate.add_permits(3);
+    settle().await;
+    peer
+}
+
+#[tokio::test(start_paused = true)]
+async fn bursts_go_on_while_a_write_is_stuck() {
+    let bench = Bench::gated(|_| Verdict::Accepted);
+    let mut peer = stuck_in_a_write(&bench).await;
+    bench.host.gate.add_permits(1);
+    settle().await;
+    assert_eq!(bench.host.settled.load(std::sync::atomic::Ordering::Relaxed), 4);
+    peer.expect(&(1..=28).map(puback).collect::<Vec<_>>().concat()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_a_stuck_write_repeats_nothing() {
+    let bench = Bench::gated(|_| Verdict::Accepted);
+    let peer = stuck_in_a_write(&bench).await;
+    bench.shutdown.cancel();
+    settle().await;
+    bench.host.gate.add_permits(1);
+    let (acks, reason) = peer.end().await;
+    assert_eq!(acks, (1..=28).map(puback).collect::<Vec<_>>().concat());
+    assert_eq!(reason, CloseReason::Shutdown);
+}
+
 #[tokio::test(start_paused = true)]
 async fn qos2_is_handed_on_once_across_copies() {
     for version in BOTH {
