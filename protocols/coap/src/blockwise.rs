@@ -78,28 +78,20 @@ impl Uploads {
         Self { limits, body_bytes_max, by_endpoint: HashMap::new(), uploads: 0, bytes: 0 }
     }
 
-    /// Takes one block.
+    /// Takes one block. Whatever does not continue its upload ends it.
     pub(crate) fn push(&mut self, now: Instant, peer: SocketAddr, part: Part) -> Step {
-        let size_bytes = part.block.size_bytes();
-        let fits =
-            if part.block.more { part.payload.len() == size_bytes } else { part.payload.len() <= size_bytes };
-        let found = self.take(peer, &part.identity);
-        match found {
-            _ if !fits => Step::BadLength,
-            _ if self.is_too_large(&part) => Step::TooLarge,
-            _ if part.block.number == 0 => {
-                let Part { identity, content_format, .. } = &part;
-                let upload = Upload {
-                    identity: identity.clone(),
-                    content_format: *content_format,
-                    body: BytesMut::new(),
-                    touched: now,
-                };
-                self.append(now, peer, upload, part)
-            }
-            Some(upload) if upload.continues_with(&part) => self.append(now, peer, upload, part),
-            _ => Step::Incomplete,
+        let known = self.take(peer, &part.identity);
+        if !part.fits() {
+            return Step::BadLength;
         }
+        if self.is_too_large(&part) {
+            return Step::TooLarge;
+        }
+        let upload = match part.block.number {
+            0 => Some(Upload::begin(now, &part)),
+            _ => known.filter(|upload| upload.continues_with(&part)),
+        };
+        upload.map_or(Step::Incomplete, |upload| self.append(now, peer, upload, part))
     }
 
     /// Known as early as possible: from the announced size, else from where this block ends.
@@ -168,7 +160,24 @@ impl Uploads {
     }
 }
 
+impl Part {
+    /// All blocks but the last are full (RFC 7959 §2.2).
+    fn fits(&self) -> bool {
+        let (bytes, size_bytes) = (self.payload.len(), self.block.size_bytes());
+        if self.block.more { bytes == size_bytes } else { bytes <= size_bytes }
+    }
+}
+
 impl Upload {
+    fn begin(now: Instant, part: &Part) -> Self {
+        Self {
+            identity: part.identity.clone(),
+            content_format: part.content_format,
+            body: BytesMut::new(),
+            touched: now,
+        }
+    }
+
     fn continues_with(&self, part: &Part) -> bool {
         part.block.offset_bytes() == self.body.len() && part.content_format == self.content_format
     }

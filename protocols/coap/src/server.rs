@@ -6,6 +6,8 @@
 //! socket is not read, the kernel's receive buffer is the only queue, and it bounds what waits.
 
 mod intake;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::io;
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::block::Block;
@@ -83,6 +86,7 @@ impl<H: Host> Server<H> {
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         let mut outcome = Ok(());
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let open = outcome.is_ok() && !shutdown.is_cancelled();
             if !open && self.bursts.is_empty() {

@@ -76,7 +76,7 @@ fn ids_live_for_their_lifetime() {
 fn non_requests_get_non_answers_with_ids_of_the_server() {
     let (mut it, start) = (exchanges(8), Instant::now());
     let mut ids = Vec::new();
-    for id in 1..4 {
+    for id in [30, 10, 20] {
         open(&mut it, start, id, NON).unwrap();
         let sent = answer(&mut it, start, id).unwrap();
         assert_eq!(show(&sent), "NON 2.04");
