@@ -24,3 +24,4 @@ pub mod telemetry;
 pub mod config;
 pub mod expr;
 pub mod intake;
+pub mod journal;
