@@ -16,7 +16,6 @@ use std::time::Duration;
 use actix_free::Writer;
 use tokio::sync::{Semaphore, oneshot};
 
-pub mod bytes;
 pub mod columns;
 mod dedup;
 pub mod frame;

@@ -25,3 +25,6 @@ pub mod config;
 pub mod expr;
 pub mod intake;
 pub mod journal;
+pub mod engine;
+pub mod window;
+pub mod alert;

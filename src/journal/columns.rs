@@ -5,8 +5,8 @@
 //! a column of scaled integers where every value is one (`21.5` = 215 / 10), else of raw doubles with their
 //! bytes transposed. Any bytes decode or are refused; none panic.
 
-use super::bytes::{Input, Truncated, put_varint, put_zigzag};
 use crate::model::batch::{Message, Row, Shape, Slot, TagSet};
+use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
 use crate::model::dictionary::{Dictionary, StringId};
 use crate::model::{Batch, Identity, Offset, Timestamp};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::bytes::{Input, Truncated, put_varint, put_zigzag};
+use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
 use crate::model::{DeadLetter, Identity, Reason, Timestamp};
 
 /// Most letters of one frame.

@@ -226,6 +226,12 @@ impl<'a> Reading<'a> {
         tags.iter().map(|(name, slot)| (self.batch.dictionary.get(*name), self.batch.cell(*slot)))
     }
 
+    /// The tag with the dictionary name `id`; null where the reading has none.
+    pub fn tag_by_id(&self, id: StringId) -> Cell<'a> {
+        let tags = &self.batch.tag_sets[self.row().tags as usize].0;
+        tags.iter().find(|(name, _)| *name == id).map_or(Cell::Null, |(_, slot)| self.batch.cell(*slot))
+    }
+
     /// The tag called `name`; null where the reading has none.
     pub fn tag(&self, name: &str) -> Cell<'a> {
         self.tags().find(|(tag, _)| *tag == name).map_or(Cell::Null, |(_, value)| value)

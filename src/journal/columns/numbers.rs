@@ -4,7 +4,7 @@
 //! double that reading the decimal text gives) with one k ≤ 4, the integers `n` are stored as deltas. Else the doubles are
 //! stored with their bytes transposed: all first bytes, all second bytes, …, which lz4 packs well.
 
-use super::super::bytes::{Input, Truncated, put_zigzag};
+use crate::model::bytes::{Input, Truncated, put_zigzag};
 
 const SCALES: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 const RAW: u8 = 255;

@@ -19,6 +19,17 @@ pub fn put_zigzag(out: &mut Vec<u8>, value: i64) {
     put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
+/// Appends the length of `text`, then `text`.
+pub fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a double, bit for bit.
+pub fn put_f64(out: &mut Vec<u8>, value: f64) {
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
 /// Reads from the front of a slice.
 pub struct Input<'a>(pub &'a [u8]);
 
@@ -41,6 +52,17 @@ impl<'a> Input<'a> {
         Ok(u64::from_le_bytes(bytes.try_into().expect("eight bytes were taken")))
     }
 
+    /// The next eight bytes as a double.
+    pub fn f64(&mut self) -> Result<f64, Truncated> {
+        self.u64().map(f64::from_bits)
+    }
+
+    /// The next text of [`put_text`].
+    pub fn text(&mut self) -> Result<&'a str, Truncated> {
+        let length = self.count(self.0.len())?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| Truncated)
+    }
+
     /// The next LEB128 number.
     pub fn varint(&mut self) -> Result<u64, Truncated> {
         let mut value = 0u64;
@@ -60,7 +82,7 @@ impl<'a> Input<'a> {
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
-    /// A count of things that take at least one byte each, or `per_byte` fit in one byte: never more than the rest can hold.
+    /// A count of at most `max` things.
     pub fn count(&mut self, max: usize) -> Result<usize, Truncated> {
         let count = usize::try_from(self.varint()?).map_err(|_| Truncated)?;
         if count > max { Err(Truncated) } else { Ok(count) }
