@@ -10,7 +10,9 @@
 
 pub mod emission;
 pub mod group;
+pub mod offline;
 pub mod plan;
 pub mod step;
 pub mod view;
 pub mod watermarks;
+pub mod wheel;
