@@ -208,7 +208,9 @@ mod tests {
     #[test]
     fn values_of_any_size_come_back_after_a_restart() {
         let dir = tempfile::tempdir().expect("a directory");
-        let key = |key| StateKey { lane: "main", keying: 7, key };
+        fn key(key: &str) -> StateKey<'_> {
+            StateKey { lane: "main", keying: 7, key }
+        }
         let value = |size: usize| (0..size).map(|n| (n % 251) as u8).collect::<Vec<_>>();
         let sizes = [0, 1, PIECE_BYTES_MAX - 6, PIECE_BYTES_MAX, 3 * PIECE_BYTES_MAX + 5];
         {
