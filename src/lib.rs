@@ -24,3 +24,8 @@ pub mod telemetry;
 pub mod config;
 pub mod expr;
 pub mod intake;
+pub mod journal;
+pub mod store;
+pub mod engine;
+pub mod window;
+pub mod alert;

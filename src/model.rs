@@ -1,6 +1,7 @@
 //! What the house talks about: readings, outputs, ids, times. No behaviour beyond their own shape.
 
 pub mod batch;
+pub mod bytes;
 pub mod dead_letter;
 pub mod dictionary;
 pub mod id;

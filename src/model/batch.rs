@@ -11,6 +11,8 @@ use rustc_hash::FxBuildHasher;
 use super::dictionary::{Dictionary, StringId};
 use super::{Cell, Identity, Offset, Timestamp};
 
+pub mod merge;
+
 /// A value of a row; texts are names in the batch's dictionary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Slot {
@@ -224,6 +226,12 @@ impl<'a> Reading<'a> {
         tags.iter().map(|(name, slot)| (self.batch.dictionary.get(*name), self.batch.cell(*slot)))
     }
 
+    /// The tag with the dictionary name `id`; null where the reading has none.
+    pub fn tag_by_id(&self, id: StringId) -> Cell<'a> {
+        let tags = &self.batch.tag_sets[self.row().tags as usize].0;
+        tags.iter().find(|(name, _)| *name == id).map_or(Cell::Null, |(_, slot)| self.batch.cell(*slot))
+    }
+
     /// The tag called `name`; null where the reading has none.
     pub fn tag(&self, name: &str) -> Cell<'a> {
         self.tags().find(|(tag, _)| *tag == name).map_or(Cell::Null, |(_, value)| value)
@@ -310,7 +318,11 @@ impl BatchBuilder {
 
     /// The state to return to with [`Self::rollback`].
     pub fn mark(&self) -> Mark {
-        Mark { rows: self.batch.rows.len(), slots: self.batch.slots.len(), messages: self.batch.messages.len() }
+        Mark {
+            rows: self.batch.rows.len(),
+            slots: self.batch.slots.len(),
+            messages: self.batch.messages.len(),
+        }
     }
 
     /// Forgets every reading and message since `mark`.
@@ -394,6 +406,27 @@ mod tests {
             fields,
             tags: &[("site", Cell::Text("north"))],
         });
+    }
+
+    #[test]
+    fn a_merged_batch_reads_like_its_parts() {
+        let mut parts = [BatchBuilder::default(), BatchBuilder::default()];
+        push(&mut parts[0], "a", &[("t", Cell::Number(1.0))]);
+        push(&mut parts[1], "b", &[("u", Cell::Text("x")), ("t", Cell::Null)]);
+        push(&mut parts[1], "a", &[("t", Cell::Number(2.0))]);
+        let show = |r: Reading<'_>| {
+            format!("{} {} {:?} {:?}", r.sensor(), r.source(), r.fields().collect::<Vec<_>>(), r.tag("site"))
+        };
+        let mut whole = BatchBuilder::default();
+        let mut expected = Vec::new();
+        for part in parts {
+            let part = part.finish();
+            merge::Merge::new(&part).message(&mut whole, 0..part.len(), Identity::None);
+            expected.extend(part.readings().map(show));
+        }
+        let whole = whole.finish();
+        assert_eq!(whole.readings().map(show).collect::<Vec<_>>(), expected);
+        assert_eq!(whole.messages().iter().map(|m| m.end).collect::<Vec<_>>(), [1, 3]);
     }
 
     #[test]

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn shows_a_fraction_only_where_there_is_one() {
-        for (nanos, text) in [(5_000_000, "5"), (5_500_000, "5.5"), (-500_000, "-0.5"), (-1_250_000, "-1.25")] {
+        for (nanos, text) in [(5_000_000, "5"), (5_500_000, "5.5"), (-500_000, "-0.5"), (-1_250_000, "-1.25")]
+        {
             assert_eq!(Timestamp::from_nanos(nanos).to_string(), text);
         }
     }

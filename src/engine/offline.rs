@@ -1,0 +1,87 @@
+//! A lane without actors, journal and clock: the same steps, for `backtest` and for rebuilding one sensor.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::engine::emission::{Effects, Emission};
+use crate::engine::group::Grouped;
+use crate::engine::plan::LanePlan;
+use crate::engine::step::{Place, Rows, SensorState};
+use crate::engine::view::Views;
+use crate::engine::watermarks::{Trajectory, Watermarks};
+use crate::engine::wheel::Wheel;
+use crate::model::{Batch, Offset, Timestamp};
+
+/// All sensors of one lane in one thread.
+pub struct Offline {
+    plan: LanePlan,
+    /// Per grouping.
+    sensors: Vec<FxHashMap<Arc<str>, SensorState>>,
+    watermarks: Watermarks,
+    wheel: Wheel,
+}
+
+impl Offline {
+    /// A lane before any reading.
+    pub fn new(plan: LanePlan) -> Self {
+        let sensors = plan.keyings.iter().map(|_| FxHashMap::default()).collect();
+        let (watermarks, wheel) = (Watermarks::new(&plan), Wheel::new(plan.source_scoped.len()));
+        Self { plan, sensors, watermarks, wheel }
+    }
+
+    /// Keys with a state.
+    pub fn key_count(&self) -> usize {
+        self.sensors.iter().map(FxHashMap::len).sum()
+    }
+
+    /// Applies a batch; the effects are sorted.
+    pub fn on_batch(&mut self, batch: &Batch) -> Effects {
+        let views = Views::new(&self.plan, batch);
+        let trajectories = self.watermarks.advance(&self.plan, &views, batch, Timestamp::default());
+        let mut effects = Effects::default();
+        for at in 0..self.plan.keyings.len() {
+            let grouped = Grouped::new(&self.plan, &self.plan.keyings[at], &views, batch);
+            for (key, range) in &grouped.keys {
+                let rows = &grouped.rows[range.start as usize..range.end as usize];
+                let shared = Rows { batch, rows, views: &views, trajectories: &trajectories };
+                self.step(at, key, &shared, &mut effects);
+            }
+        }
+        let last = trajectories.iter().map(Trajectory::last);
+        for (keying, key) in self.wheel.take_ends(last) {
+            let shared = Rows { batch, rows: &[], views: &views, trajectories: &trajectories };
+            self.step(usize::from(keying), &key, &shared, &mut effects);
+        }
+        effects.sort();
+        effects
+    }
+
+    /// The input ends after `end`: everything open fires.
+    pub fn finish(&mut self, end: Offset) -> Vec<Emission> {
+        let mut effects = Effects::default();
+        for (keying, sensors) in self.plan.keyings.iter().zip(&mut self.sensors) {
+            for (key, state) in sensors {
+                let place =
+                    Place { plan: &self.plan, keying, key, service_ns: 0, wall: Timestamp::default() };
+                state.on_end(&place, end, &mut effects);
+            }
+        }
+        effects.sort();
+        effects.emissions
+    }
+
+    fn step(&mut self, at: usize, key: &str, rows: &Rows<'_>, effects: &mut Effects) {
+        let keying = &self.plan.keyings[at];
+        let sensors = &mut self.sensors[at];
+        if !sensors.contains_key(key) {
+            sensors.insert(key.into(), SensorState::new(keying, rows.batch.base));
+        }
+        let (key, _) = sensors.get_key_value(key).expect("inserted above");
+        let key = key.clone();
+        let state = sensors.get_mut(&key).expect("inserted above");
+        let place = Place { plan: &self.plan, keying, key: &key, service_ns: 0, wall: Timestamp::default() };
+        state.on_rows(&place, rows, effects);
+        self.wheel.set(&(at as u16, key.clone()), &state.due(&place));
+    }
+}

@@ -1,0 +1,281 @@
+//! One sensor's step (pure): rows or a tick in, a new state and effects out.
+//!
+//! Per row, in journal order, per pipeline: fire what the watermark before the row makes due, judge the row
+//! with that watermark, add it, advance the watermark, fire again. Every firing is a row that `having`
+//! lets out or keeps back and that the pipeline's alerts judge in any case.
+
+use std::sync::Arc;
+
+use crate::alert;
+use crate::config::{Config, Pipeline};
+use crate::engine::emission::{Effects, Emission};
+use crate::engine::plan::{AlertPlan, Keying, LanePlan, PipelinePlan};
+use crate::engine::view::{Row, Views};
+use crate::engine::watermarks::{self, Trajectory};
+use crate::expr::Failure;
+use crate::model::{Batch, Late, Offset, Output, Reading, Timestamp};
+use crate::window::{self, Arrival, Firing, Placed, Windows};
+
+mod codec;
+mod emit;
+mod idle;
+
+/// Everything a lane knows of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SensorState {
+    /// Every record below it is in the state.
+    pub applied: Offset,
+    pipelines: Vec<PipelineState>,
+    /// Alerts on readings.
+    alerts: Vec<alert::State>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct PipelineState {
+    windows: Windows,
+    /// The key's own watermark (scope `key`).
+    watermark_ms: i64,
+    /// Largest event time that moved it.
+    largest_ms: i64,
+    /// Service time of the latest reading.
+    heard_ns: u64,
+    alerts: Vec<alert::State>,
+}
+
+/// Where a step happens.
+pub struct Place<'a> {
+    /// The lane's work.
+    pub plan: &'a LanePlan,
+    /// The grouping.
+    pub keying: &'a Keying,
+    /// The key.
+    pub key: &'a Arc<str>,
+    /// Service time of the last tick.
+    pub service_ns: u64,
+    /// Wall time of the last tick.
+    pub wall: Timestamp,
+}
+
+/// Rows for one sensor, and what all sensors of the round share.
+pub struct Rows<'a> {
+    /// The batch.
+    pub batch: &'a Batch,
+    /// The sensor's rows, ascending. None: the round only moved watermarks.
+    pub rows: &'a [u32],
+    /// How expressions see the batch.
+    pub views: &'a Views,
+    /// Per pipeline of [`LanePlan::source_scoped`].
+    pub trajectories: &'a [Trajectory],
+}
+
+/// When a sensor has something to do without a reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Service time of the next timer.
+    pub service_ns: Option<u64>,
+    /// Per pipeline of [`LanePlan::source_scoped`] that has an open window: its index and the window's end.
+    pub ends_ms: Vec<(usize, i64)>,
+}
+
+impl SensorState {
+    /// The state of a key that has sent nothing below `applied`.
+    pub fn new(keying: &Keying, applied: Offset) -> Self {
+        let states = |plans: &[AlertPlan]| plans.iter().map(|_| alert::State::default()).collect();
+        let pipeline = |plan: &PipelinePlan| PipelineState {
+            windows: Windows::default(),
+            watermark_ms: window::BEFORE_ALL,
+            largest_ms: window::BEFORE_ALL,
+            heard_ns: 0,
+            alerts: states(&plan.alerts),
+        };
+        Self {
+            applied,
+            pipelines: keying.pipelines.iter().map(pipeline).collect(),
+            alerts: states(&keying.alerts),
+        }
+    }
+
+    /// Applies the rows that are not in the state yet.
+    pub fn on_rows(&mut self, place: &Place<'_>, rows: &Rows<'_>, effects: &mut Effects) {
+        for row in rows.rows {
+            let reading = rows.batch.reading(*row as usize);
+            if reading.offset() >= self.applied {
+                self.on_reading(place, rows, reading, effects);
+            }
+        }
+        for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
+            if let Some(at) = plan.source_scoped {
+                let trajectory = &rows.trajectories[at];
+                let mut step = PipelineStep { place, plan, state, effects };
+                step.fire(trajectory.last(), |end| trajectory.cause(end - 1, rows.batch.base));
+            }
+        }
+        self.applied = self.applied.max(rows.batch.end());
+    }
+
+    /// Looks at the timers.
+    pub fn on_tick(&mut self, place: &Place<'_>, moment: alert::Moment, effects: &mut Effects) {
+        if moment.cause < self.applied {
+            return;
+        }
+        let Config { alerts, .. } = &*place.plan.config;
+        for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
+            PipelineStep { place, plan, state: &mut *state, effects }.fire_idle(moment);
+            for (alert, state) in plan.alerts.iter().zip(&mut state.alerts) {
+                let change = state.on_tick(&alerts[alert.index], place.key, moment);
+                emit::change(place, alert.index, moment.cause, change, effects);
+            }
+        }
+        for (alert, state) in place.keying.alerts.iter().zip(&mut self.alerts) {
+            let change = state.on_tick(&alerts[alert.index], place.key, moment);
+            emit::change(place, alert.index, moment.cause, change, effects);
+        }
+        self.applied = moment.cause.plus(1);
+    }
+
+    /// Fires everything that is open: the input ends.
+    pub fn on_end(&mut self, place: &Place<'_>, cause: Offset, effects: &mut Effects) {
+        for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
+            PipelineStep { place, plan, state, effects }.fire(window::AFTER_ALL, |_| cause);
+        }
+    }
+
+    /// When there is something to do without a reading.
+    pub fn due(&self, place: &Place<'_>) -> Due {
+        let Config { alerts, pipelines, .. } = &*place.plan.config;
+        let mut due = Due::default();
+        let mut timers = Vec::new();
+        for (plan, state) in place.keying.pipelines.iter().zip(&self.pipelines) {
+            let pipeline = &pipelines[plan.index];
+            if let Some(at) = plan.source_scoped {
+                due.ends_ms.extend(state.windows.next_end_ms(&pipeline.window).map(|end| (at, end)));
+            } else {
+                timers.push(state.idle_at_ns(pipeline));
+            }
+            timers
+                .extend(plan.alerts.iter().zip(&state.alerts).map(|(a, s)| s.next_tick_ns(&alerts[a.index])));
+        }
+        timers.extend(
+            place.keying.alerts.iter().zip(&self.alerts).map(|(a, s)| s.next_tick_ns(&alerts[a.index])),
+        );
+        due.service_ns = timers.into_iter().flatten().min();
+        due
+    }
+
+    /// Alerts that are firing: indices into [`Config::alerts`].
+    pub fn firing<'a>(&'a self, keying: &'a Keying) -> impl Iterator<Item = usize> + 'a {
+        let pipelines = keying.pipelines.iter().zip(&self.pipelines);
+        let nested = pipelines.flat_map(|(plan, state)| plan.alerts.iter().zip(&state.alerts));
+        let all = nested.chain(keying.alerts.iter().zip(&self.alerts));
+        all.filter(|(_, state)| state.is_firing()).map(|(plan, _)| plan.index)
+    }
+
+    fn on_reading(
+        &mut self,
+        place: &Place<'_>,
+        rows: &Rows<'_>,
+        reading: Reading<'_>,
+        effects: &mut Effects,
+    ) {
+        let shape = reading.row().shape as usize;
+        for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
+            if let Some(bindings) = rows.views.pipelines[plan.index][shape].as_deref() {
+                let row = Row { reading, bindings };
+                let trajectory = plan.source_scoped.map(|at| &rows.trajectories[at]);
+                PipelineStep { place, plan, state, effects }.on_reading(&row, trajectory);
+            }
+        }
+        for (plan, state) in place.keying.alerts.iter().zip(&mut self.alerts) {
+            if let Some(bindings) = rows.views.alerts[plan.index][shape].as_deref() {
+                emit::alert_on_reading(place, plan.index, state, &Row { reading, bindings }, effects);
+            }
+        }
+    }
+}
+
+/// One pipeline of one key, for the time of a step.
+struct PipelineStep<'a, 'e> {
+    place: &'a Place<'a>,
+    plan: &'a PipelinePlan,
+    state: &'a mut PipelineState,
+    effects: &'e mut Effects,
+}
+
+impl PipelineStep<'_, '_> {
+    fn on_reading(&mut self, row: &Row<'_>, trajectory: Option<&Trajectory>) {
+        let place = self.place;
+        let pipeline: &Pipeline = &place.plan.config.pipelines[self.plan.index];
+        let offset = row.reading.offset();
+        if let Some(trajectory) = trajectory {
+            let before = trajectory.before(offset);
+            self.fire(before, |end| trajectory.cause(end - 1, offset));
+            self.state.watermark_ms = before;
+        }
+        self.state.heard_ns = place.service_ns;
+        if self.passes(pipeline, row) {
+            self.add(pipeline, row, offset);
+        }
+        if trajectory.is_none()
+            && let Some(time) = watermarks::moves(&pipeline.watermark, row.reading.time(), place.wall)
+        {
+            self.state.largest_ms = self.state.largest_ms.max(time);
+            let watermark = self.state.largest_ms.saturating_sub(pipeline.watermark.delay_ms);
+            self.state.watermark_ms = self.state.watermark_ms.max(watermark);
+            self.fire(self.state.watermark_ms, |_| offset);
+        }
+    }
+
+    fn passes(&mut self, pipeline: &Pipeline, row: &Row<'_>) -> bool {
+        let Some(filter) = &pipeline.filter else { return true };
+        filter.test(row).unwrap_or_else(|failure| {
+            self.effects.failed(|| format!("pipeline.{}.where", pipeline.name), failure);
+            false
+        })
+    }
+
+    fn add(&mut self, pipeline: &Pipeline, row: &Row<'_>, offset: Offset) {
+        let arrival = Arrival { time_ms: row.reading.time().floor_millis(), offset, scope: row };
+        let mut failures: Vec<(usize, Failure)> = Vec::new();
+        let placed = self.state.windows.add(pipeline, self.state.watermark_ms, &arrival, &mut failures);
+        for (column, failure) in failures {
+            let name = &pipeline.select[column].name;
+            self.effects.failed(|| format!("pipeline.{}.select.{name}", pipeline.name), failure);
+        }
+        match placed {
+            Placed::Accepted => {}
+            Placed::Refired(firing) => self.emit(firing, offset),
+            Placed::Late => self.late(pipeline, row),
+        }
+    }
+
+    fn late(&mut self, pipeline: &Pipeline, row: &Row<'_>) {
+        self.effects.late(self.plan.index);
+        if pipeline.watermark.late == crate::config::LateRule::Keep {
+            let values = row.reading.fields().map(|(name, value)| (name.into(), value.to_value())).collect();
+            let (key, time) = (self.place.key.clone(), row.reading.time());
+            let output =
+                Output::Late(Late { pipeline: pipeline.name.clone(), key: key.clone(), time, values });
+            let (cause, rank) = (row.reading.offset(), self.plan.index as u32);
+            let emission = Emission { cause, rank, key, start_ms: time.floor_millis(), revision: 0, output };
+            self.effects.emissions.push(emission);
+        }
+    }
+
+    /// Fires every window that is due at `watermark_ms`; `cause` tells by the window's end who made it so.
+    fn fire(&mut self, watermark_ms: i64, cause: impl Fn(i64) -> Offset) {
+        let place = self.place;
+        let pipeline = &place.plan.config.pipelines[self.plan.index];
+        while let Some(firing) = self.state.windows.fire_next(pipeline, watermark_ms) {
+            let cause = cause(firing.end_ms);
+            self.emit(firing, cause);
+        }
+        self.state.windows.purge(pipeline, watermark_ms);
+    }
+
+    fn emit(&mut self, firing: Firing, cause: Offset) {
+        emit::firing(self.place, self.plan, &mut self.state.alerts, &firing, cause, self.effects);
+    }
+}
+
+#[cfg(test)]
+mod tests;

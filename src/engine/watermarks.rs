@@ -1,0 +1,187 @@
+//! Watermarks with scope `source` (pure): one for all keys of a pipeline, computed by the lane in journal order.
+//!
+//! W = max(t) − delay; over several sources the least of those that have spoken. A round carries the
+//! [`Trajectory`] of each such pipeline, so that every sensor sees W as it was before each of its rows and knows
+//! which reading moved it past a window's end.
+
+use crate::config::{Config, Watermark};
+use crate::engine::plan::LanePlan;
+use crate::engine::view::Views;
+use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
+use crate::model::{Batch, Offset, Timestamp};
+use crate::window::BEFORE_ALL;
+
+/// W over one batch: how it was before, and each reading that raised it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trajectory {
+    before_ms: i64,
+    /// Offset of the reading and W after it; both ascend.
+    rises: Vec<(Offset, i64)>,
+}
+
+impl Trajectory {
+    /// A trajectory that stays at `watermark_ms`.
+    pub fn flat(watermark_ms: i64) -> Self {
+        Self { before_ms: watermark_ms, rises: Vec::new() }
+    }
+
+    /// W before the reading at `offset`.
+    pub fn before(&self, offset: Offset) -> i64 {
+        let rises = self.rises.partition_point(|(at, _)| *at < offset);
+        rises.checked_sub(1).map_or(self.before_ms, |last| self.rises[last].1)
+    }
+
+    /// W after the batch.
+    pub fn last(&self) -> i64 {
+        self.rises.last().map_or(self.before_ms, |(_, watermark)| *watermark)
+    }
+
+    /// The reading that raised W to `least_ms` or beyond; `otherwise` if W was there before the batch.
+    pub fn cause(&self, least_ms: i64, otherwise: Offset) -> Offset {
+        let below = self.rises.partition_point(|(_, watermark)| *watermark < least_ms);
+        if least_ms <= self.before_ms {
+            otherwise
+        } else {
+            self.rises.get(below).map_or(otherwise, |(at, _)| *at)
+        }
+    }
+}
+
+/// The event time that moves the watermark for a reading at `time`: none if it lies too far ahead of the clock.
+///
+/// The rule is off while the clock says nothing (before the first tick).
+pub fn moves(watermark: &Watermark, time: Timestamp, wall: Timestamp) -> Option<i64> {
+    let ahead = time.nanos().saturating_sub(wall.nanos());
+    let too_far =
+        watermark.max_ahead.is_some_and(|max| wall.nanos() > 0 && i128::from(ahead) > max.as_nanos() as i128);
+    (!too_far).then(|| time.floor_millis())
+}
+
+/// The lane's watermarks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Per pipeline with scope `source`: per source of its `from` the largest event time, once it has spoken.
+    largest: Vec<Vec<Option<i64>>>,
+}
+
+impl Watermarks {
+    /// Watermarks before any reading.
+    pub fn new(plan: &LanePlan) -> Self {
+        let sources = |index: &usize| vec![None; plan.config.pipelines[*index].from.len()];
+        Self { largest: plan.source_scoped.iter().map(sources).collect() }
+    }
+
+    /// W of the pipeline at `at` in [`LanePlan::source_scoped`].
+    pub fn get(&self, plan: &LanePlan, at: usize) -> i64 {
+        let delay = plan.config.pipelines[plan.source_scoped[at]].watermark.delay_ms;
+        let least = self.largest[at].iter().flatten().min();
+        least.map_or(BEFORE_ALL, |largest| largest.saturating_sub(delay))
+    }
+
+    /// Moves over `batch`; one trajectory per pipeline of [`LanePlan::source_scoped`].
+    pub fn advance(
+        &mut self,
+        plan: &LanePlan,
+        views: &Views,
+        batch: &Batch,
+        wall: Timestamp,
+    ) -> Vec<Trajectory> {
+        (0..plan.source_scoped.len()).map(|at| self.advance_one(plan, views, batch, wall, at)).collect()
+    }
+
+    fn advance_one(
+        &mut self,
+        plan: &LanePlan,
+        views: &Views,
+        batch: &Batch,
+        wall: Timestamp,
+        at: usize,
+    ) -> Trajectory {
+        let index = plan.source_scoped[at];
+        let pipeline = &plan.config.pipelines[index];
+        let source_of: Vec<Option<usize>> = batch
+            .shapes()
+            .iter()
+            .map(|shape| {
+                pipeline.from.iter().position(|from| **from == *batch.dictionary().get(shape.source))
+            })
+            .collect();
+        let mut watermark = self.get(plan, at);
+        let mut trajectory = Trajectory::flat(watermark);
+        for (row, fixed) in batch.rows().iter().enumerate() {
+            if views.pipelines[index][fixed.shape as usize].is_none() {
+                continue;
+            }
+            let Some(source) = source_of[fixed.shape as usize] else { continue };
+            let Some(time) = moves(&pipeline.watermark, fixed.time, wall) else { continue };
+            let largest = &mut self.largest[at][source];
+            if largest.is_some_and(|largest| largest >= time) {
+                continue;
+            }
+            *largest = Some(time);
+            let now = self.get(plan, at);
+            if now > watermark {
+                watermark = now;
+                trajectory.rises.push((batch.base.plus(row as u64), now));
+            }
+        }
+        trajectory
+    }
+
+    /// Appends the state to `out`, by generation so that a changed configuration does not misread it.
+    pub fn put(&self, plan: &LanePlan, out: &mut Vec<u8>) {
+        put_varint(out, self.largest.len() as u64);
+        for (index, largest) in plan.source_scoped.iter().zip(&self.largest) {
+            put_varint(out, plan.config.pipelines[*index].generation);
+            put_varint(out, largest.len() as u64);
+            for time in largest {
+                out.push(u8::from(time.is_some()));
+                put_zigzag(out, time.unwrap_or_default());
+            }
+        }
+    }
+
+    /// Reads the state of [`Self::put`]; generations that are no more are left out, new ones begin anew.
+    ///
+    /// # Errors
+    /// [`Truncated`] if the bytes are no state.
+    pub fn take(plan: &LanePlan, input: &mut Input<'_>) -> Result<Self, Truncated> {
+        let mut watermarks = Self::new(plan);
+        for _ in 0..input.count(input.0.len())? {
+            let generation = input.varint()?;
+            let count = input.count(input.0.len())?;
+            let time = |input: &mut Input<'_>| {
+                let is_some = input.byte()? == 1;
+                Ok(Some(input.zigzag()?).filter(|_| is_some))
+            };
+            let largest = (0..count).map(|_| time(input)).collect::<Result<Vec<_>, _>>()?;
+            let same = |index: &usize| generation_of(&plan.config, *index) == generation;
+            if let Some(at) = plan.source_scoped.iter().position(same) {
+                watermarks.largest[at] = largest;
+            }
+        }
+        Ok(watermarks)
+    }
+}
+
+fn generation_of(config: &Config, index: usize) -> u64 {
+    config.pipelines[index].generation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trajectory_tells_w_before_a_row_and_who_moved_it() {
+        let trajectory = Trajectory {
+            before_ms: 10,
+            rises: vec![(Offset(100), 20), (Offset(103), 50), (Offset(104), 60)],
+        };
+        let before: Vec<_> = [99, 100, 101, 103, 104, 105].map(|at| trajectory.before(Offset(at))).into();
+        assert_eq!(before, [10, 10, 20, 20, 50, 60]);
+        let cause: Vec<_> = [5, 11, 20, 21, 60].map(|w| trajectory.cause(w, Offset(7)).0).into();
+        assert_eq!(cause, [7, 100, 100, 103, 104]);
+        assert_eq!(trajectory.last(), 60);
+    }
+}

@@ -1,0 +1,287 @@
+//! The journal: the only durable truth. Streams of records, each in its own directory of segment files.
+//!
+//! Appending returns a [`Receipt`] once the records are on disk (`fdatasync` returned); readers see nothing
+//! earlier. A stream has one writer, an actor on a thread of its own ([`writer`]), and any number of
+//! [`Reader`]s, which take the latest records from memory ([`tail`]) and the rest from the segments.
+//!
+//! Invariants: offsets are dense and never reused; a frame that cannot be read is reported, never skipped
+//! in silence; a failed sync is never turned into an acknowledgement.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_free::Writer;
+use tokio::sync::{Semaphore, oneshot};
+
+pub mod columns;
+mod dedup;
+pub mod frame;
+mod group;
+pub mod identity;
+mod letters;
+mod reader;
+pub mod record;
+mod recover;
+mod segment;
+mod shared;
+mod tail;
+mod writer;
+
+pub use group::{Receipt, Work};
+pub use reader::Reader;
+pub use record::{Chunk, Clock, Content, OutputFrame, Record};
+
+use crate::model::{Offset, Timestamp};
+use crate::telemetry::facts::{Fact, JournalRecovered, TornTail};
+use crate::telemetry::{Metrics, clock};
+use dedup::Duplicates;
+use shared::Shared;
+
+/// The writer's address, so that no other module sees an actor.
+mod actix_free {
+    pub(super) type Writer = actix::Addr<super::writer::JournalActor>;
+}
+
+/// A stream of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamKind {
+    /// Readings, ticks, configuration: everything that processing depends on.
+    Readings,
+    /// Window results, alerts, late readings.
+    Results,
+    /// Refused messages.
+    DeadLetters,
+}
+
+impl StreamKind {
+    /// The name: directory and metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Readings => "readings",
+            Self::Results => "results",
+            Self::DeadLetters => "dead-letters",
+        }
+    }
+
+    /// Bytes of the latest records kept in memory.
+    const fn tail_bytes_max(self) -> usize {
+        match self {
+            Self::Readings => 16 << 20,
+            Self::Results => 4 << 20,
+            Self::DeadLetters => 1 << 20,
+        }
+    }
+
+    /// Bytes that may wait to be written; beyond that appending waits.
+    const fn queue_bytes_max(self) -> usize {
+        match self {
+            Self::Readings | Self::Results => 16 << 20,
+            Self::DeadLetters => 8 << 20,
+        }
+    }
+}
+
+/// Why an append was not made durable. The sender is told to keep the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The disk is full or failed.
+    #[error("the disk is full or failed")]
+    Disk,
+    /// The stream is being closed.
+    #[error("the journal is closing")]
+    Closed,
+}
+
+/// A stream: hands out appends and readers. Cheap to clone.
+#[derive(Clone)]
+pub struct Stream {
+    shared: Arc<Shared>,
+    writer: Writer,
+    budget: Arc<Semaphore>,
+}
+
+impl Stream {
+    /// Makes `work` durable. Waits for room in the byte budget, then for the sync.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing of `work` will be seen by anybody.
+    pub async fn append(&self, work: Work) -> Result<Receipt, Refused> {
+        let cost = cost(&work, self.shared.kind.queue_bytes_max());
+        let waiting = clock::monotonic();
+        let permit = self.budget.clone().acquire_many_owned(cost).await.map_err(|_| Refused::Closed)?;
+        self.shared.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
+        let (done, receipt) = oneshot::channel();
+        // The permit bounds what waits, so a full mailbox cannot happen; a closed one means shutting down.
+        self.writer.try_send(writer::Append { work, done, permit }).map_err(|_| Refused::Closed)?;
+        let receipt = receipt.await.unwrap_or(Err(Refused::Closed));
+        match receipt {
+            Err(Refused::Disk) => self.shared.metrics.refused_disk.inc(),
+            Err(Refused::Closed) => self.shared.metrics.refused_overload.inc(),
+            Ok(_) => {}
+        }
+        receipt
+    }
+
+    /// A reader that begins at `position`.
+    pub fn reader(&self, position: Offset) -> Reader {
+        Reader::new(self.shared.clone(), position)
+    }
+
+    /// Everything below is on disk.
+    pub fn durable(&self) -> Offset {
+        self.shared.durable()
+    }
+
+    /// The oldest offset kept.
+    pub fn oldest(&self) -> Offset {
+        self.shared.oldest()
+    }
+
+    /// Arrival of the newest record since the program started.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.shared.newest()
+    }
+
+    /// Whether so much waits that new messages should be put off.
+    pub fn is_congested(&self) -> bool {
+        self.queued_bytes() > self.shared.kind.queue_bytes_max() / 2
+    }
+
+    /// Bytes waiting to be written.
+    pub fn queued_bytes(&self) -> usize {
+        self.shared.kind.queue_bytes_max() - self.budget.available_permits()
+    }
+
+    /// Commits what waits and stops the writer.
+    pub async fn close(&self) {
+        // An error means that the writer is gone already.
+        let _ = self.writer.send(writer::Close).await;
+    }
+}
+
+/// What `work` takes of the budget: its bytes, at least an even share of the mailbox, at most all of it.
+fn cost(work: &Work, max: usize) -> u32 {
+    let bytes = match work {
+        Work::Readings(batch) => batch.bytes(),
+        Work::Record(_) => 0,
+        Work::Outputs(frame) => 400 * frame.outputs.len(),
+        Work::DeadLetters(letters) => letters.iter().map(|letter| 300 + letter.payload.len()).sum(),
+    };
+    bytes.clamp(max / writer::MAILBOX_MAX, max) as u32
+}
+
+/// All streams of a data directory.
+pub struct Journal {
+    /// The identity of this journal: part of every id.
+    pub id: Arc<str>,
+    /// Readings and everything else that processing depends on.
+    pub readings: Stream,
+    /// What processing put out.
+    pub results: Stream,
+    /// Refused messages.
+    pub dead_letters: Stream,
+    /// Per lane: every output caused by readings below this offset is in `results`.
+    pub emitted: BTreeMap<Arc<str>, Offset>,
+}
+
+/// How a journal is opened.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory that holds the streams' directories.
+    pub dir: PathBuf,
+    /// Shortest time from one sync to the next.
+    pub linger: Duration,
+    /// The least next offset of `readings`: one more than any cursor outside the journal knows.
+    pub readings_floor: Offset,
+    /// How long a message's identity is remembered over a restart.
+    pub remember: Duration,
+}
+
+impl Journal {
+    /// Opens or creates the journal; what a crash left is recovered first. Runs inside an actix system.
+    ///
+    /// # Errors
+    /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
+    pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        std::fs::create_dir_all(&settings.dir)?;
+        let id = identity::load_or_mint(&settings.dir.join("journal.id"))?;
+        let results_dir = settings.dir.join(StreamKind::Results.as_str());
+        std::fs::create_dir_all(&results_dir)?;
+        let emitted = recover::emitted(&results_dir, &segment::list(&results_dir)?)?;
+        let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
+        let open = |kind, floor| open_stream(settings, kind, floor, &emitted, metrics);
+        Ok(Self {
+            id: id.into(),
+            readings: open(StreamKind::Readings, floor)?,
+            results: open(StreamKind::Results, Offset(0))?,
+            dead_letters: open(StreamKind::DeadLetters, Offset(0))?,
+            emitted,
+        })
+    }
+
+    /// Commits what waits in every stream and stops the writers.
+    pub async fn close(&self) {
+        for stream in [&self.readings, &self.dead_letters, &self.results] {
+            stream.close().await;
+        }
+    }
+}
+
+fn open_stream(
+    settings: &Settings,
+    kind: StreamKind,
+    floor: Offset,
+    emitted: &BTreeMap<Arc<str>, Offset>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<Stream> {
+    let started = clock::monotonic();
+    let dir = settings.dir.join(kind.as_str());
+    let recovered = recover::open(&dir, floor)?;
+    report(kind, &dir, &recovered, metrics);
+    let duplicates = remembered(settings, kind, &dir, &recovered.bases)?;
+    let next = recovered.next;
+    let shared = Arc::new(Shared::new(kind, dir, recovered.bases, next, metrics));
+    let writer = writer::JournalActor::spawn(writer::Start {
+        shared: shared.clone(),
+        segment: recovered.segment,
+        next,
+        duplicates,
+        emitted: emitted.clone(),
+        linger: settings.linger,
+    });
+    JournalRecovered { stream: kind.as_str(), next_offset: next.0, took: started.elapsed() }.record(metrics);
+    Ok(Stream { shared, writer, budget: Arc::new(Semaphore::new(kind.queue_bytes_max())) })
+}
+
+fn report(kind: StreamKind, dir: &Path, recovered: &recover::Recovered, metrics: &Metrics) {
+    if recovered.torn_bytes > 0 {
+        TornTail { stream: kind.as_str(), segment: &dir.display(), bytes: recovered.torn_bytes }
+            .record(metrics);
+    }
+    if recovered.damaged > 0 {
+        tracing::error!(
+            stream = kind.as_str(),
+            places = recovered.damaged,
+            "damaged frames below durable ones"
+        );
+    }
+}
+
+fn remembered(settings: &Settings, kind: StreamKind, dir: &Path, bases: &[Offset]) -> io::Result<Duplicates> {
+    let mut duplicates = Duplicates::default();
+    if kind == StreamKind::Results {
+        return Ok(duplicates);
+    }
+    let since = clock::now().nanos().saturating_sub(settings.remember.as_nanos() as i64);
+    let memory = recover::Memory { since: Timestamp::from_nanos(since), count_max: dedup::GENERATION_MAX };
+    for (identity, offset) in recover::identities(dir, bases, memory)? {
+        duplicates.insert(identity, offset);
+    }
+    Ok(duplicates)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! The group commit's content: many appends become few frames (pure).
+//!
+//! Readings of all bursts that wait become batches of at most [`FRAME_ROWS_MAX`] rows; a message's readings
+//! stay together. Copies of known messages are left out and joined to their originals.
+
+use std::sync::Arc;
+
+use super::dedup::Duplicates;
+use super::frame::{self, Meta};
+use super::record::{Chunk, Content, OutputFrame, Record};
+use crate::model::batch::merge::Merge;
+use crate::model::{Batch, BatchBuilder, DeadLetter, Identity, Offset, Timestamp};
+
+/// Most readings of a frame: bounds what a reader decodes at once.
+pub const FRAME_ROWS_MAX: usize = 16_384;
+
+/// What is appended by one call.
+#[derive(Debug)]
+pub enum Work {
+    /// The readings of a burst.
+    Readings(Batch),
+    /// A control record.
+    Record(Record),
+    /// A lane's outputs.
+    Outputs(OutputFrame),
+    /// Refused messages.
+    DeadLetters(Vec<DeadLetter>),
+}
+
+/// Where appended records stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Offset of the first record; of the original, if the whole append was one copy.
+    pub first: Offset,
+    /// Records appended.
+    pub count: u64,
+    /// Messages that were copies of known ones.
+    pub duplicates: u64,
+}
+
+/// The frames of one group commit.
+pub struct Group<'a> {
+    duplicates: &'a mut Duplicates,
+    next: Offset,
+    durable: Offset,
+    now: Timestamp,
+    rows: BatchBuilder,
+    plain: Vec<u8>,
+    /// The frames as bytes.
+    pub bytes: Vec<u8>,
+    /// The frames as readers get them.
+    pub chunks: Vec<Chunk>,
+    /// Identities that were added, to be taken back if the sync fails.
+    pub identities: Vec<u64>,
+}
+
+impl<'a> Group<'a> {
+    /// An empty group whose first record gets offset `next`, which is also the durable mark.
+    pub fn new(duplicates: &'a mut Duplicates, next: Offset, now: Timestamp) -> Self {
+        Self {
+            duplicates,
+            next,
+            durable: next,
+            now,
+            rows: BatchBuilder::default(),
+            plain: Vec::new(),
+            bytes: Vec::new(),
+            chunks: Vec::new(),
+            identities: Vec::new(),
+        }
+    }
+
+    /// One past the last offset given.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Adds `work`; the receipt holds once the group is durable.
+    pub fn add(&mut self, work: Work) -> Receipt {
+        match work {
+            Work::Readings(batch) => self.add_readings(&batch),
+            Work::Record(record) => self.add_content(Content::Record(Arc::new(record)), self.now),
+            Work::Outputs(frame) => self.add_content(Content::Outputs(Arc::new(frame)), self.now),
+            Work::DeadLetters(letters) => self.add_letters(letters),
+        }
+    }
+
+    /// Closes the last frame.
+    pub fn finish(&mut self) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.rows).finish();
+        batch.base = Offset(self.next.0 - batch.len() as u64);
+        let received = batch.rows()[0].received;
+        self.frame(Content::Readings(Arc::new(batch)), received);
+    }
+
+    fn add_readings(&mut self, batch: &Batch) -> Receipt {
+        let mut receipt = Receipt { first: self.next, count: 0, duplicates: 0 };
+        let mut merge = Merge::new(batch);
+        let mut start = 0;
+        for message in batch.messages() {
+            let rows = start..message.end as usize;
+            start = rows.end;
+            if let Some(original) = self.known(message.identity) {
+                receipt.duplicates += 1;
+                receipt.first = if receipt.count == 0 { original } else { receipt.first };
+                continue;
+            }
+            if self.rows.len() + rows.len() > FRAME_ROWS_MAX {
+                self.finish();
+                merge = Merge::new(batch);
+            }
+            if receipt.count == 0 {
+                receipt.first = self.next;
+            }
+            self.remember(message.identity);
+            receipt.count += rows.len() as u64;
+            self.next = self.next.plus(rows.len() as u64);
+            merge.message(&mut self.rows, rows, message.identity);
+        }
+        receipt
+    }
+
+    fn add_letters(&mut self, letters: Vec<DeadLetter>) -> Receipt {
+        let before = letters.len();
+        let mut original = None;
+        let mut kept = Vec::with_capacity(before);
+        let mut at = self.next;
+        for letter in letters {
+            match self.known(letter.identity) {
+                Some(offset) => original = Some(offset),
+                None => {
+                    self.remember_at(letter.identity, at);
+                    at = at.plus(1);
+                    kept.push(letter);
+                }
+            }
+        }
+        let duplicates = (before - kept.len()) as u64;
+        if kept.is_empty() {
+            return Receipt { first: original.unwrap_or(self.next), count: 0, duplicates };
+        }
+        let received = kept[0].received;
+        let receipt = self.add_content(Content::DeadLetters(kept.into()), received);
+        Receipt { duplicates, ..receipt }
+    }
+
+    fn add_content(&mut self, content: Content, received: Timestamp) -> Receipt {
+        self.finish();
+        let (first, count) = (self.next, u64::from(content.count()));
+        self.next = first.plus(count);
+        self.frame(content, received);
+        Receipt { first, count, duplicates: 0 }
+    }
+
+    fn frame(&mut self, content: Content, received: Timestamp) {
+        self.plain.clear();
+        content.encode(&mut self.plain);
+        let count = content.count();
+        let base = Offset(self.next.0 - u64::from(count));
+        let times = event_times(&content).unwrap_or([received; 2]);
+        let meta = Meta { kind: content.kind(), base, count, times, received, durable: self.durable };
+        frame::encode(&meta, &self.plain, &mut self.bytes);
+        self.chunks.push(Chunk { base, count, received, content });
+    }
+
+    fn known(&self, identity: Identity) -> Option<Offset> {
+        if let Identity::Match(hash) = identity { self.duplicates.find(hash) } else { None }
+    }
+
+    fn remember(&mut self, identity: Identity) {
+        self.remember_at(identity, self.next);
+    }
+
+    fn remember_at(&mut self, identity: Identity, at: Offset) {
+        if let Identity::Match(hash) | Identity::Remember(hash) = identity {
+            self.duplicates.insert(hash, at);
+            self.identities.push(hash);
+        }
+    }
+}
+
+fn event_times(content: &Content) -> Option<[Timestamp; 2]> {
+    let Content::Readings(batch) = content else { return None };
+    let times = || batch.rows().iter().map(|row| row.time);
+    Some([times().min()?, times().max()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::NewReading;
+
+    fn burst(identities: &[Identity]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        for identity in identities {
+            let (time, received) = (Timestamp::from_millis(5), Timestamp::from_millis(6));
+            builder.push(NewReading {
+                source: "s",
+                sensor: "a",
+                time,
+                received,
+                flags: 0,
+                fields: &[],
+                tags: &[],
+            });
+            builder.end_message(*identity);
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn bursts_become_one_frame_and_copies_join_their_originals() {
+        let mut duplicates = Duplicates::default();
+        let mut group = Group::new(&mut duplicates, Offset(10), Timestamp::from_millis(1));
+        let first = group.add(Work::Readings(burst(&[Identity::Remember(1), Identity::Remember(2)])));
+        let copy = group.add(Work::Readings(burst(&[Identity::Match(2)])));
+        let mixed = group.add(Work::Readings(burst(&[Identity::Match(1), Identity::Match(3)])));
+        group.finish();
+        assert_eq!(first, Receipt { first: Offset(10), count: 2, duplicates: 0 });
+        assert_eq!(copy, Receipt { first: Offset(11), count: 0, duplicates: 1 });
+        assert_eq!(mixed, Receipt { first: Offset(12), count: 1, duplicates: 1 });
+        let spans: Vec<_> = group.chunks.iter().map(|chunk| (chunk.base.0, chunk.count)).collect();
+        assert_eq!(spans, [(10, 3)]);
+    }
+
+    #[test]
+    fn a_first_transmission_is_not_looked_up() {
+        let mut duplicates = Duplicates::default();
+        let mut group = Group::new(&mut duplicates, Offset(0), Timestamp::default());
+        let twice = [Identity::Remember(1), Identity::Remember(1)];
+        assert_eq!(group.add(Work::Readings(burst(&twice))).count, 2);
+    }
+
+    #[test]
+    fn records_keep_their_place_between_readings() {
+        let mut duplicates = Duplicates::default();
+        let mut group = Group::new(&mut duplicates, Offset(0), Timestamp::default());
+        group.add(Work::Readings(burst(&[Identity::None; 2])));
+        group.add(Work::Record(Record::Start { wall: Timestamp::default() }));
+        group.add(Work::Readings(burst(&[Identity::None])));
+        group.finish();
+        let spans: Vec<_> = group.chunks.iter().map(|chunk| (chunk.base.0, chunk.count)).collect();
+        assert_eq!(spans, [(0, 2), (2, 1), (3, 1)]);
+    }
+}

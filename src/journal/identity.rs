@@ -1,0 +1,92 @@
+//! Who a journal is, and message identities.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// The id in the file at `path`; a fresh one, durably written, if there is no file.
+///
+/// # Errors
+/// IO errors; [`io::ErrorKind::InvalidData`] if the file holds no id.
+pub fn load_or_mint(path: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) if is_id(text.trim()) => Ok(text.trim().to_owned()),
+        Ok(text) => {
+            let problem = format!("{} holds {text:?}, not a journal id", path.display());
+            Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => mint(path),
+        Err(error) => Err(error),
+    }
+}
+
+const ID_DIGITS: usize = 32;
+
+fn is_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn mint(path: &Path) -> io::Result<String> {
+    let mut random = [0; ID_DIGITS / 2];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    writeln!(file, "{id}")?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), super::segment::sync_dir)?;
+    Ok(id)
+}
+
+/// A message's identity over what its protocol calls "the same message": stable over restarts and releases.
+///
+/// Folded multiplication over eight bytes at a time (as wyhash, <https://github.com/wangyi-fudan/wyhash>): fast,
+/// well mixed, not for adversaries, who can only spoil their own messages with it.
+pub fn of_message(parts: &[&[u8]]) -> u64 {
+    parts.iter().fold(SEEDS[0], |hash, part| {
+        let words = part.chunks_exact(8);
+        let rest = words.remainder();
+        let last = (0..rest.len()).fold(0, |word, at| word << 8 | u64::from(rest[at]));
+        let hash = words.fold(hash ^ part.len() as u64, |hash, word| {
+            fold(hash ^ u64::from_le_bytes(word.try_into().expect("chunks of eight")), SEEDS[1])
+        });
+        fold(hash ^ last, SEEDS[2])
+    })
+}
+
+const SEEDS: [u64; 3] = [0x2d35_8dcc_aa6c_78a5, 0x8bb8_4b93_962e_acc9, 0x4b33_a62e_d433_d4a3];
+
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_differ_where_messages_do_and_are_stable() {
+        let a: &[&[u8]] = &[b"client", &[0, 7], b"payload of a message"];
+        let others: [&[&[u8]]; 3] = [
+            &[b"client", &[0, 8], b"payload of a message"],
+            &[b"client", &[0, 7], b"payload of a messagf"],
+            &[b"clien", b"t\0\x07", b"payload of a message"],
+        ];
+        assert!(others.iter().all(|other| of_message(other) != of_message(a)));
+        // A copy may come after an upgrade.
+        assert_eq!(of_message(&[b"client", b"payload"]), 7_299_789_945_542_321_100);
+    }
+
+    #[test]
+    fn an_id_is_minted_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("journal.id");
+        let id = load_or_mint(&path).expect("mints");
+        assert!(is_id(&id));
+        assert_eq!(load_or_mint(&path).expect("loads"), id);
+        std::fs::write(&path, "rubbish").expect("writes");
+        assert_eq!(load_or_mint(&path).expect_err("no id").kind(), io::ErrorKind::InvalidData);
+    }
+}

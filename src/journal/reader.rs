@@ -1,0 +1,140 @@
+//! Readers: the live tail from memory, the past from the segments, nothing that is not durable.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::record::{Chunk, Content, Record};
+use super::segment::{self, Item, SegmentReader};
+use super::shared::{Found, Shared};
+use crate::model::{Offset, Timestamp};
+use crate::telemetry::facts::{Fact, Gap};
+
+/// A position in a stream, and the way on from it. Any number of them read without disturbing one another.
+pub struct Reader {
+    shared: Arc<Shared>,
+    durable: watch::Receiver<Offset>,
+    position: Offset,
+    file: Option<SegmentReader>,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, position: Offset) -> Self {
+        let durable = shared.watch();
+        Self { shared, durable, position, file: None }
+    }
+
+    /// The offset of the next record.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Goes on from `position` instead.
+    pub fn seek(&mut self, position: Offset) {
+        self.position = position;
+        self.file = None;
+    }
+
+    /// Durable records behind the position.
+    pub fn lag_records(&self) -> u64 {
+        self.durable.borrow().0.saturating_sub(self.position.0)
+    }
+
+    /// The chunk at the position, which moves behind it. Waits for one to become durable. The chunk may begin
+    /// before the position (skip those records); offsets that hold nothing come as a [`Record::Gap`].
+    /// Cancel safe: a call that is dropped has not moved.
+    ///
+    /// # Errors
+    /// IO errors of the segments; the position has not moved.
+    pub async fn next(&mut self) -> io::Result<Chunk> {
+        loop {
+            if let Some(chunk) = self.try_next().await? {
+                return Ok(chunk);
+            }
+            if self.durable.changed().await.is_err() {
+                // The writer is gone: nothing more will come; whoever waits is being stopped.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// As [`Self::next`], but `None` at once if nothing durable is left.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub async fn try_next(&mut self) -> io::Result<Option<Chunk>> {
+        let durable = *self.durable.borrow_and_update();
+        if self.position >= durable {
+            return Ok(None);
+        }
+        let chunk = match self.shared.find(self.position) {
+            Found::Chunk(chunk) => {
+                self.file = None;
+                self.upto(chunk)
+            }
+            Found::Trimmed(oldest) => self.gap(oldest.min(durable), "trimmed"),
+            Found::Segment { base, end } => {
+                let limit = end.map_or(durable, |end| end.min(durable));
+                self.read_segment(base, limit).await?
+            }
+        };
+        self.position = chunk.end();
+        Ok(Some(chunk))
+    }
+
+    /// A chunk that begins behind the position leaves a hole before it: that comes first.
+    fn upto(&mut self, chunk: Chunk) -> Chunk {
+        if chunk.base > self.position { self.gap(chunk.base, "hole") } else { chunk }
+    }
+
+    async fn read_segment(&mut self, base: Offset, limit: Offset) -> io::Result<Chunk> {
+        let kept = self.file.take().filter(|file| file.base() == base);
+        let (dir, position) = (self.shared.dir.clone(), self.position);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut file = kept.map_or_else(|| SegmentReader::open(&dir, base), Ok)?;
+            let found = read_at(&mut file, position, limit)?;
+            Ok::<_, io::Error>((file, found))
+        });
+        let (file, found) = read.await.map_err(io::Error::other)??;
+        match found {
+            // What stands behind a hole is read again, after the hole.
+            Some(chunk) if chunk.base > self.position => Ok(self.gap(chunk.base, "damaged")),
+            Some(chunk) => {
+                self.file = Some(file);
+                Ok(chunk)
+            }
+            None => Ok(self.gap(limit, "damaged")),
+        }
+    }
+
+    /// A chunk that says that nothing stands from the position to `to`.
+    fn gap(&mut self, to: Offset, why: &'static str) -> Chunk {
+        let (from, stream) = (self.position, self.shared.kind.as_str());
+        Gap { stream, first: from.0, records: to.0 - from.0, why: &why }.record(&self.shared.all_metrics);
+        let record = Record::Gap { from, to, why: why.into() };
+        let count = u32::try_from(to.0 - from.0).unwrap_or(u32::MAX);
+        Chunk {
+            base: from,
+            count,
+            received: Timestamp::default(),
+            content: Content::Record(Arc::new(record)),
+        }
+    }
+}
+
+/// The first good frame that ends behind `position` and begins before `limit`, if the segment holds one.
+fn read_at(file: &mut SegmentReader, position: Offset, limit: Offset) -> io::Result<Option<Chunk>> {
+    loop {
+        match file.peek()? {
+            Ok(header) if header.end() <= position => file.skip(&header),
+            Ok(header) if header.base >= limit => return Ok(None),
+            _ => match file.next()? {
+                Item::Frame(header, content) => return Ok(Some(segment::chunk(&header, content))),
+                Item::End => return Ok(None),
+                Item::Damaged if file.resync(position)? => {}
+                Item::Damaged => return Ok(None),
+            },
+        }
+    }
+}
