@@ -21,8 +21,8 @@ const READ_BYTES: usize = 16 * 1024;
 /// Frame from a server at most; acknowledgements with a reason string are far smaller.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 
-/// How to connect.
-#[derive(Clone, Debug)]
+/// How to connect. Not `Debug`, so that no log can hold the password.
+#[derive(Clone)]
 pub struct Options {
     /// Protocol version.
     pub version: Version,

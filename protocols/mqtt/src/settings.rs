@@ -24,7 +24,7 @@ pub struct Settings {
     /// Payload at most, in bytes. A frame that announces more than this plus 4 KiB for topic and
     /// properties is refused from its fixed header.
     pub max_message_bytes: usize,
-    /// Receive Maximum announced to MQTT 5 clients: QoS 1 and 2 publishes without final answer. On
+    /// Receive Maximum announced to MQTT 5 clients, at least 1: QoS 1 and 2 publishes without final answer. On
     /// 3.1.1, which cannot announce it, it bounds unreleased QoS 2 packet ids.
     ///
     /// Default 1024 = 4 bursts of 256: the most that may wait for the host; a larger window would only

@@ -1,7 +1,7 @@
 //! The read buffer of a connection: small while idle, as large as a burst under load.
 //!
-//! Bursts are copied out of it into one allocation of exactly their size (10 ns for 200 bytes), so a
-//! message that is kept for a while pins its burst and never this buffer, and the buffer never moves.
+//! Bursts are copied out of it into one allocation of exactly their size: a message that is kept for
+//! a while pins its burst, never this buffer, and this buffer is neither shared nor moved.
 
 use std::io;
 
