@@ -94,7 +94,7 @@ fn resolve(pack: Pack<'static>) -> Vec<Resolved<'static>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn json_decode_undoes_encode(records in vec(record(), 1..6)) {

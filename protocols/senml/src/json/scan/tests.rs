@@ -135,6 +135,9 @@ proptest! {
     #[test]
     fn agrees_with_serde_json_on_what_json_is(text in nearly_json()) {
         let oracle = serde_json::from_str::<serde_json::Value>(&text);
+        // serde_json also judges the size of numbers, which is our business only where one is wanted.
+        let is_size = oracle.as_ref().is_err_and(|error| error.to_string().starts_with("number out of range"));
+        prop_assume!(!is_size);
         prop_assert_eq!(accepts(&text), oracle.is_ok(), "{} {:?}", text, oracle);
     }
 
