@@ -2,11 +2,31 @@
 //!
 //! Names refer to things that exist, durations and sizes are in range, expressions are compiled: whoever
 //! holds a [`Config`] need not check again.
+//!
+//! The way of a file: `load` reads it, `document` finds tables and places in it, `raw` is their shape, `check`
+//! makes the [`Config`] or says everything that is wrong (`problem`); `later` names what is promised only.
+
+mod check;
+mod document;
+mod generation;
+mod later;
+mod load;
+mod problem;
+mod raw;
+mod scalar;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{from_text, load};
+pub use problem::{Problem, Problems};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::expr::{Names, Program};
 use crate::model::{Severity, Timestamp};
@@ -104,7 +124,8 @@ pub enum ListenerKind {
 }
 
 /// A part of the HTTP surface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Serve {
     /// `POST /ingest/…`.
     Ingest,
@@ -126,7 +147,8 @@ pub struct Access {
 }
 
 /// From where anonymous access is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Anonymous {
     /// Nowhere.
     Never,
@@ -137,7 +159,8 @@ pub enum Anonymous {
 }
 
 /// What MQTT 3.1.1, which has no refusal, does with a forbidden publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnDenied {
     /// Acknowledges and drops it, audited.
     Ack,
@@ -246,22 +269,28 @@ pub struct TimeRule {
 }
 
 /// Unit of a numeric time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum TimeUnit {
     /// Seconds.
+    #[serde(rename = "s")]
     Seconds,
     /// Milliseconds.
+    #[serde(rename = "ms")]
     Millis,
     /// Microseconds.
+    #[serde(rename = "us")]
     Micros,
     /// Nanoseconds.
+    #[serde(rename = "ns")]
     Nanos,
     /// RFC 3339 text.
     Rfc3339,
 }
 
 /// What to do without a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MissingTime {
     /// Take the arrival time and flag the reading.
     Received,
@@ -279,7 +308,8 @@ pub struct Schema {
 }
 
 /// Who is refused first when room runs out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Priority {
     /// First.
     Bulk,
@@ -329,6 +359,8 @@ pub struct Pipeline {
     pub outputs: Names,
     /// Hash of everything that its state depends on.
     pub generation: u64,
+    /// Where it starts when it is new.
+    pub start: Start,
 }
 
 /// What readings are grouped by.
@@ -374,7 +406,8 @@ pub struct Watermark {
 }
 
 /// Whose watermark it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Each key's own.
     Key,
@@ -383,7 +416,8 @@ pub enum Scope {
 }
 
 /// What becomes of late readings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum LateRule {
     /// Counted.
     Count,
@@ -417,6 +451,21 @@ pub enum Aggregate {
     Max(Program),
     /// `stddev_pop(x)`: population standard deviation (Welford).
     StddevPop(Program),
+}
+
+impl Aggregate {
+    /// The program of its argument; `None` for `count()`.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Count => None,
+            Self::CountOf(program)
+            | Self::Sum(program)
+            | Self::Avg(program)
+            | Self::Min(program)
+            | Self::Max(program)
+            | Self::StddevPop(program) => Some(program),
+        }
+    }
 }
 
 /// A condition with a life cycle.
@@ -517,7 +566,8 @@ pub struct Route {
 }
 
 /// What can be routed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OutputKind {
     /// Readings as they were journalled.
     Reading,
@@ -560,7 +610,8 @@ pub enum MaxLag {
 }
 
 /// What happens to a sink that is too far behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnMaxLag {
     /// Its cursor moves on, with a gap, a metric and an alert.
     Gap,
@@ -569,7 +620,8 @@ pub enum OnMaxLag {
 }
 
 /// Where a new reader of a stream starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// At the tail.
     Now,
@@ -613,7 +665,8 @@ pub struct InfluxdbSink {
 }
 
 /// Which end of a window a point's time is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PointTime {
     /// The window's start.
     Start,

@@ -1,12 +1,27 @@
 //! Expressions of the configuration: CEL, compiled at load with its names checked.
 //!
-//! Numbers and number literals are all doubles. A missing or null value makes a comparison false; any other
-//! failure is a [`Failure`], which the caller counts. Comparisons, arithmetic and conjunctions over numbers
-//! and texts are lowered to a small tree that allocates nothing; the rest goes to the `cel` interpreter.
+//! Numbers and number literals are all doubles. A missing or null value makes arithmetic null and a comparison
+//! false (`x == null` and `has(x)` ask for it); any other failure is a [`Failure`], which the caller counts.
+//! The way of a text: `parse` asks `cel` for its tree, `lower` turns names, literals, arithmetic, comparisons
+//! and logic into a small tree of our own that allocates nothing, and leaves the rest (functions, `in`, lists,
+//! macros) as leaves that `interpret` hands to `cel`'s interpreter. `aggregate` reads the values of `select`.
+//! Source: the CEL language definition, <https://github.com/google/cel-spec>.
+
+mod aggregate;
+mod eval;
+mod interpret;
+mod lower;
+mod parse;
 
 use std::sync::Arc;
 
+pub use aggregate::aggregate;
+
 use crate::model::{Cell, Value};
+use eval::Node;
+
+/// Longest expression in bytes. Nothing that a person wrote is longer.
+pub const EXPRESSION_BYTES_MAX: usize = 2048;
 
 /// The names that expressions of one place use, each with its slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,42 +66,111 @@ pub trait Scope {
 /// A compiled expression. Its slots are those of the [`Names`] it was compiled with.
 #[derive(Debug)]
 pub struct Program {
-    /// As written.
+    /// As written; for an aggregate's argument, the whole aggregate.
     pub text: Arc<str>,
+    node: Node,
+    references: Vec<Reference>,
+}
+
+/// A name in an expression, with the place where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The name.
+    pub name: Arc<str>,
+    /// Its place in the text, in bytes, from 1.
+    pub column: usize,
+}
+
+/// What an expression is known to yield before it runs (null aside).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A condition.
+    Bool,
+    /// A number.
+    Number,
+    /// A text.
+    Text,
+}
+
+/// Why a text is no expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CompileError {
+    /// Where in the text, in bytes, from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
 }
 
 /// Why an expression could not be evaluated: counted by the caller, never fatal.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Failure(pub String);
 
+/// Compiles `text`; names it uses get slots in `names`.
+///
+/// # Errors
+/// [`CompileError`] when it is no CEL, or uses what no value here can have.
+pub fn compile(text: &str, names: &mut Names) -> Result<Program, CompileError> {
+    parse::with_stack(|| {
+        let parsed = parse::parse(text)?;
+        lower::program(text, &parsed, &parsed.root, names)
+    })
+}
+
 impl Program {
-    /// Whether the expression holds.
+    /// Whether the expression holds; null does not.
     ///
     /// # Errors
     /// [`Failure`] when it is no boolean or cannot be evaluated.
-    pub fn test(&self, _scope: &dyn Scope) -> Result<bool, Failure> {
-        Err(Failure(String::new()))
+    pub fn test(&self, scope: &dyn Scope) -> Result<bool, Failure> {
+        match self.node.eval(scope)? {
+            eval::Operand::Null => Ok(false),
+            eval::Operand::Bool(value) => Ok(value),
+            other => Err(Failure(format!("expected a boolean, got {}", other.article()))),
+        }
     }
 
-    /// The number it yields; `None` where it is null or missing.
+    /// The number it yields; `None` where it is null or missing. It may be infinite or no number.
     ///
     /// # Errors
     /// [`Failure`] when it is no number or cannot be evaluated.
-    pub fn number(&self, _scope: &dyn Scope) -> Result<Option<f64>, Failure> {
-        Err(Failure(String::new()))
+    pub fn number(&self, scope: &dyn Scope) -> Result<Option<f64>, Failure> {
+        match self.node.eval(scope)? {
+            eval::Operand::Null => Ok(None),
+            eval::Operand::Number(value) => Ok(Some(value)),
+            other => Err(Failure(format!("expected a number, got {}", other.article()))),
+        }
     }
 
-    /// The value it yields.
+    /// The value it yields; null where that is a number without a JSON form.
     ///
     /// # Errors
     /// [`Failure`] when it cannot be evaluated.
-    pub fn value(&self, _scope: &dyn Scope) -> Result<Value, Failure> {
-        Err(Failure(String::new()))
+    pub fn value(&self, scope: &dyn Scope) -> Result<Value, Failure> {
+        Ok(match self.node.eval(scope)? {
+            eval::Operand::Null => Value::Null,
+            eval::Operand::Bool(value) => Value::Bool(value),
+            eval::Operand::Number(value) => Value::finite(value),
+            eval::Operand::Text(value) => Value::Text(value.as_ref().into()),
+        })
     }
 
     /// The slot, if the expression is nothing but a name.
     pub fn plain_name(&self) -> Option<usize> {
-        None
+        if let Node::Name(slot) = self.node { Some(slot) } else { None }
+    }
+
+    /// The names it uses, in the order of the text.
+    pub fn references(&self) -> &[Reference] {
+        &self.references
+    }
+
+    /// What it yields, as far as that is known without values.
+    pub fn kind(&self) -> Option<Kind> {
+        self.node.kind()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,3 +29,4 @@ pub mod store;
 pub mod engine;
 pub mod window;
 pub mod alert;
+pub mod cli;

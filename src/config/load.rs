@@ -1,0 +1,92 @@
+//! Reads the files: the only IO of the configuration.
+//!
+//! `forebay.toml` comes first, then `conf.d/*.toml` beside it in the order of their names. Relative paths,
+//! schemas and secrets are looked for beside the main file.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use super::check::{Outside, check};
+use super::document::File;
+use super::problem::{Problem, Problems};
+
+/// Largest file of the configuration, a schema or a secret.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Folder of further files.
+const CONF_D: &str = "conf.d";
+
+/// The file system and environment of this process.
+struct Disk;
+
+impl Outside for Disk {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        read(path).map_err(|error| error.to_string())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// Reads and checks the configuration at `path`; warnings stand beside it.
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong, or the file that cannot be read.
+pub fn load(path: &Path) -> Result<(Config, Vec<Problem>), Problems> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map_or_else(|| path.into(), PathBuf::from);
+    let mut files = vec![file(&name, path)?];
+    for path in parts(&dir.join(CONF_D))? {
+        let name = Path::new(CONF_D).join(path.file_name().unwrap_or_default());
+        files.push(file(&name, &path)?);
+    }
+    check(&files, dir, &Disk)
+}
+
+/// Checks a text as if it were the file `name` in `dir`.
+///
+/// # Errors
+/// [`Problems`]: everything that is wrong.
+pub fn from_text(name: &str, text: &str, dir: &Path) -> Result<(Config, Vec<Problem>), Problems> {
+    check(&[File { name: name.to_owned(), text: text.to_owned() }], dir, &Disk)
+}
+
+fn file(name: &Path, path: &Path) -> Result<File, Problems> {
+    match read(path) {
+        Ok(text) => Ok(File { name: name.display().to_string(), text }),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+/// The further files, by name; none where there is no folder.
+fn parts(dir: &Path) -> Result<Vec<PathBuf>, Problems> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(dir, &error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(dir, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Problems {
+    let (file, message) = (path.display().to_string(), format!("cannot be read: {error}"));
+    Problems(vec![Problem { file, line: 0, column: 0, path: String::new(), message }])
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes")));
+    }
+    fs::read_to_string(path)
+}
