@@ -90,3 +90,53 @@ fn read(path: &Path) -> io::Result<String> {
     }
     fs::read_to_string(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn further_files_follow_by_name_and_all_is_relative_to_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            &[
+                (
+                    "forebay.toml",
+                    "[gateway]\ndata_dir = \"data\"\n[source.a]\ntopic = \"a\"\nschema = \"any\"\n",
+                ),
+                ("conf.d/20-last.toml", "[source.c]\ntopic = \"c\"\n"),
+                ("conf.d/10-next.toml", "[source.b]\ntopic = \"b\"\n"),
+                ("conf.d/README", "no TOML"),
+                ("schemas/any.json", "{}"),
+            ],
+        );
+        let (config, _) = load(&dir.path().join("forebay.toml")).unwrap();
+        let names: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(config.gateway.data_dir, dir.path().join("data"));
+        assert!(config.text.contains("# conf.d/10-next.toml\n[source.b]"));
+    }
+
+    #[test]
+    fn problems_name_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("forebay.toml");
+        assert!(
+            load(&path)
+                .unwrap_err()
+                .to_string()
+                .ends_with("cannot be read: No such file or directory (os error 2)")
+        );
+        write(dir.path(), &[("forebay.toml", "[access]\n"), ("conf.d/x.toml", "\n[sink.s]\nkind = 1\n")]);
+        assert_eq!(load(&path).unwrap_err().to_string(), "conf.d/x.toml:3:8: sink.s.kind: expected a text");
+    }
+}

@@ -6,6 +6,8 @@ mod problems;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::check::{Outside, check as check_files};
 use super::document::File;
 use super::*;
@@ -80,10 +82,8 @@ fn with_base(text: &str) -> String {
 
 #[test]
 fn the_manual_holds_every_key() {
-    let file = File { name: "forebay.toml".to_owned(), text: WHOLE.to_owned() };
-    let outside = WithSchema(include_str!("../../config/schemas/fleet-telemetry.json"));
-    let checked = check_files(&[file], Path::new("/etc/forebay"), &outside);
-    let (config, warnings) = checked.unwrap_or_else(|problems| panic!("{problems}"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/forebay.toml");
+    let (config, warnings) = load(&path).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(warnings, []);
     // Its change would drop every state at an upgrade.
     assert_eq!(config.pipelines[0].generation, 7081940052673637809);
@@ -109,24 +109,29 @@ fn the_manual_holds_every_key() {
     assert!(missing.is_empty(), "config/forebay.toml says nothing of {missing:?}");
 }
 
-/// The manual's own schema beside the files of the other tests.
-struct WithSchema(&'static str);
-
-impl Outside for WithSchema {
-    fn read(&self, path: &Path) -> Result<String, String> {
-        if path.ends_with("schemas/fleet-telemetry.json") {
-            Ok(self.0.to_owned())
-        } else {
-            OUTSIDE.read(path)
-        }
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        OUTSIDE.variable(name)
-    }
-}
-
 #[test]
 fn the_demo_has_no_problem() {
     assert_eq!(said(&[("demo.toml", DEMO)]), "");
+}
+
+proptest! {
+    /// Whatever a slip of the editor leaves, there is an answer, and every problem has a place in the text.
+    #[test]
+    fn a_damaged_file_is_checked_to_the_end(
+        at in 0..WHOLE.len(),
+        length in 0..60_usize,
+        put in "[a-z\\[\\]{}=\".,0-9\n$é-]{0,6}",
+    ) {
+        let start = WHOLE.floor_char_boundary(at);
+        let end = WHOLE.floor_char_boundary((at + length).min(WHOLE.len()));
+        let mut text = WHOLE.to_owned();
+        text.replace_range(start..end.max(start), &put);
+        let lines = text.lines().count() + 1;
+        if let Err(Problems(problems)) = run(&[("f.toml", &text)]) {
+            prop_assert!(!problems.is_empty());
+            for problem in problems {
+                prop_assert!((1..=lines).contains(&problem.line), "{}", problem);
+            }
+        }
+    }
 }

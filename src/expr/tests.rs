@@ -328,4 +328,10 @@ proptest! {
             (theirs, ours) => prop_assert!(false, "cel: {:?}, tree: {:?}", theirs, ours),
         }
     }
+
+    #[test]
+    fn no_text_makes_the_compiler_panic(text in "[ab019 .()\\[\\]{}?:,'\"+*/%<>=!&|\\\\é-]{0,40}") {
+        let _ = compile(&text, &mut Names::default());
+        let _ = aggregate(&text, &mut Names::default());
+    }
 }

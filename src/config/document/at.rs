@@ -160,6 +160,10 @@ impl<'d, 't> At<'d, 't> {
             let near = did_you_mean(word, known.iter().copied());
             return self.error(format!("unknown value \"{word}\" (known: {}){near}", known.join(", ")));
         }
+        if message == "wanted string or table" {
+            // What `toml` says where a word is expected.
+            return self.error("expected a text");
+        }
         let text = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
         match text.and_then(|text| text.split_once(", expected ")) {
             Some((got, expected)) => {
