@@ -22,6 +22,9 @@ static ROOT: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::defaul
 pub(super) const FUNCTIONS: [&str; 8] =
     ["bool", "contains", "double", "endsWith", "int", "size", "startsWith", "string"];
 
+/// Deepest tree of a part: the interpreter takes some 10 KiB of stack a level when not optimised.
+pub(super) const DEPTH_MAX: usize = 48;
+
 /// A part for the interpreter.
 #[derive(Debug)]
 pub(super) struct Leaf {

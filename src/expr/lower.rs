@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, operators};
 
 use super::eval::{Arithmetic, Comparison, Node};
-use super::interpret::{FUNCTIONS, Leaf};
+use super::interpret::{DEPTH_MAX, FUNCTIONS, Leaf};
 use super::parse::{HAS, Parsed};
 use super::{CompileError, Kind, Names, Program, Reference};
 
@@ -142,6 +142,11 @@ impl Lowering<'_> {
     }
 
     fn leaf(&mut self, part: &IdedExpr) -> Result<Node, CompileError> {
+        if depth(part) > DEPTH_MAX {
+            let message =
+                format!("more than {DEPTH_MAX} operators and brackets deep within a function or macro");
+            return Err(self.parsed.error(part, message));
+        }
         let mut found = Vec::new();
         self.free_names(part, &mut Vec::new(), &mut found)?;
         let mut names: Vec<(Arc<str>, usize)> = Vec::new();
@@ -217,6 +222,30 @@ impl Lowering<'_> {
             format!("unknown function \"{name}\" (known: {}, has)", FUNCTIONS.join(", "))
         };
         Err(self.parsed.error(part, message))
+    }
+}
+
+/// Levels of a tree.
+fn depth(part: &IdedExpr) -> usize {
+    let deepest = |parts: &mut dyn Iterator<Item = &IdedExpr>| parts.map(depth).max().unwrap_or(0);
+    let inner = match &part.expr {
+        Expr::Call(call) => deepest(&mut call.target.as_deref().into_iter().chain(&call.args)),
+        Expr::Comprehension(loops) => {
+            let parts = [&loops.iter_range, &loops.loop_cond, &loops.loop_step, &loops.result];
+            deepest(&mut parts.into_iter())
+        }
+        Expr::List(list) => deepest(&mut list.elements.iter()),
+        Expr::Map(map) => map.entries.iter().map(entry_depth).max().unwrap_or(0),
+        Expr::Select(select) => depth(&select.operand),
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => 0,
+    };
+    inner + 1
+}
+
+fn entry_depth(entry: &IdedEntryExpr) -> usize {
+    match &entry.expr {
+        EntryExpr::MapEntry(entry) => depth(&entry.key).max(depth(&entry.value)),
+        EntryExpr::StructField(field) => depth(&field.value),
     }
 }
 

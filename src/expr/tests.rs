@@ -160,7 +160,12 @@ fn failures_and_errors() {
     let chosen = format!("{}2", "moving ? 1 : ".repeat(32));
     assert!(run(&deep).contains("levels of brackets"), "{}", run(&deep));
     assert!(run(&vec!["1"; 300].join("+")).contains("200 operators"));
+    let interpreted = format!("[{}].exists(x, x == 40)", vec!["1"; 40].join("+"));
+    let too_deep = format!("[{}].exists(x, x == 60)", vec!["1"; 60].join("+"));
+    assert!(run(&too_deep).contains("more than 48"), "{}", run(&too_deep));
+    let nested = format!("{}vendor{}", "string(".repeat(32), ")".repeat(32));
     assert_eq!([run(&wide), run(&chosen)], ["1", "1"]);
+    assert_eq!([run(&interpreted), run(&nested)], ["true", "\"acme\""]);
     assert!(run(&long).contains("more than 2048"));
     check(
         &[
