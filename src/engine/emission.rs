@@ -39,6 +39,11 @@ pub struct Effects {
 pub const FAILURES_MAX: usize = 64;
 
 impl Effects {
+    /// Whether there is nothing to hand on.
+    pub fn is_empty(&self) -> bool {
+        self.emissions.is_empty() && self.late.is_empty() && self.failure_count == 0
+    }
+
     /// Notes a failed evaluation at `place`.
     pub fn failed(&mut self, place: impl FnOnce() -> String, failure: Failure) {
         self.failure_count += 1;

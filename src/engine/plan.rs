@@ -21,6 +21,8 @@ pub struct LanePlan {
 
 /// What is computed for every key of one grouping; one sensor actor does all of it for its key.
 pub struct Keying {
+    /// Names the grouping in the store, whatever else the configuration holds.
+    pub id: u64,
     /// What readings are grouped by. Slots are those of the first pipeline's inputs.
     pub key: Key,
     /// The pipelines.
@@ -68,6 +70,9 @@ pub enum Column {
     Missing,
 }
 
+const SENSOR_KEYING: u64 = 0;
+const ALL_KEYING: u64 = 1;
+
 /// Names of all lanes in `config`.
 pub fn lanes(config: &Config) -> Vec<Arc<str>> {
     let mut names: Vec<Arc<str>> = Vec::new();
@@ -98,7 +103,9 @@ impl LanePlan {
         }
         for (index, alert) in config.alerts.iter().enumerate() {
             if alert.lane == *lane && matches!(alert.on, AlertInput::Source(_)) {
-                plan.keying(&Key::Sensor).alerts.push(AlertPlan { index, inputs: Vec::new() });
+                let keying = plan.keying(&Key::Sensor);
+                keying.id = SENSOR_KEYING;
+                keying.alerts.push(AlertPlan { index, inputs: Vec::new() });
             }
         }
         plan
@@ -125,14 +132,20 @@ impl LanePlan {
                 })
                 .collect(),
         };
-        self.keying(&pipeline.key).pipelines.push(plan);
+        let keying = self.keying(&pipeline.key);
+        keying.pipelines.push(plan);
+        keying.id = match &pipeline.key {
+            Key::Sensor => SENSOR_KEYING,
+            Key::All => ALL_KEYING,
+            Key::Fields(_) => ResultId::EMPTY.with_text(&pipeline.name).short(),
+        };
     }
 
     /// Keys over fields differ between pipelines even with the same names: the slots are their own.
     fn keying(&mut self, key: &Key) -> &mut Keying {
         let same = |keying: &Keying| keying.key == *key && !matches!(key, Key::Fields(_));
         let at = self.keyings.iter().position(same).unwrap_or_else(|| {
-            self.keyings.push(Keying { key: key.clone(), pipelines: Vec::new(), alerts: Vec::new() });
+            self.keyings.push(Keying { id: 0, key: key.clone(), pipelines: Vec::new(), alerts: Vec::new() });
             self.keyings.len() - 1
         });
         &mut self.keyings[at]

@@ -16,7 +16,7 @@ use crate::expr::Failure;
 use crate::model::{Batch, Late, Offset, Output, Reading, Timestamp};
 use crate::window::{self, Arrival, Firing, Placed, Windows};
 
-mod codec;
+pub mod codec;
 mod emit;
 mod idle;
 
@@ -75,6 +75,18 @@ pub struct Due {
     pub service_ns: Option<u64>,
     /// Per pipeline of [`LanePlan::source_scoped`] that has an open window: its index and the window's end.
     pub ends_ms: Vec<(usize, i64)>,
+}
+
+impl Due {
+    /// Whether a partition that knows `told` would wake the sensor too late. Every window's end is news: the
+    /// wheel forgets one when it wakes the key for it.
+    pub fn is_sooner_than(&self, told: &Self) -> bool {
+        let sooner = match (self.service_ns, told.service_ns) {
+            (Some(now), Some(told)) => now < told,
+            (now, told) => now.is_some() && told.is_none(),
+        };
+        sooner || self.ends_ms != told.ends_ms
+    }
 }
 
 impl SensorState {

@@ -22,7 +22,7 @@ pub enum Work {
     /// A control record.
     Record(Record),
     /// A lane's outputs.
-    Outputs(OutputFrame),
+    Outputs(Arc<OutputFrame>),
     /// Refused messages.
     DeadLetters(Vec<DeadLetter>),
 }
@@ -80,7 +80,7 @@ impl<'a> Group<'a> {
         match work {
             Work::Readings(batch) => self.add_readings(&batch),
             Work::Record(record) => self.add_content(Content::Record(Arc::new(record)), self.now),
-            Work::Outputs(frame) => self.add_content(Content::Outputs(Arc::new(frame)), self.now),
+            Work::Outputs(frame) => self.add_content(Content::Outputs(frame), self.now),
             Work::DeadLetters(letters) => self.add_letters(letters),
         }
     }

@@ -134,7 +134,7 @@ fn emitted_survives_restarts_that_write_nothing() {
     in_system(async {
         let journal = open(dir.path());
         let frame = OutputFrame { emitted: emitted.clone(), ..OutputFrame::default() };
-        journal.results.append(Work::Outputs(frame)).await.expect("appends");
+        journal.results.append(Work::Outputs(Arc::new(frame))).await.expect("appends");
     });
     for _ in 0..4 {
         in_system(async {

@@ -180,7 +180,8 @@ impl JournalActor {
     fn open_segment(&mut self) -> io::Result<()> {
         let mut group = Group::new(&mut self.duplicates, self.next, clock::now());
         if self.shared.kind == StreamKind::Results {
-            group.add(Work::Outputs(OutputFrame { emitted: self.emitted.clone(), ..OutputFrame::default() }));
+            let table = OutputFrame { emitted: self.emitted.clone(), ..OutputFrame::default() };
+            group.add(Work::Outputs(Arc::new(table)));
         }
         let (next, bytes, chunks) = (group.next(), group.bytes, group.chunks);
         let segment = SegmentWriter::create(&self.shared.dir, self.next, &bytes)?;
