@@ -186,6 +186,7 @@ impl State {
         }
         let (key, episode) = (sent.key.clone(), sent.episode);
         **sent = describe(alert, &key, row, AlertState::Firing, episode)?;
+        sent.reason = Some("escalated".into());
         *sent_ns = service_ns;
         Ok(Some((**sent).clone()))
     }

@@ -8,11 +8,34 @@
 //! Invariants: processing is a pure function of the journal; partitions appear in no durable state; a
 //! sensor never has more than one message waiting.
 
-pub mod emission;
-pub mod group;
-pub mod offline;
+use crate::model::Offset;
+
 pub mod plan;
-pub mod step;
 pub mod view;
+pub mod group;
 pub mod watermarks;
+pub mod step;
+pub mod emission;
 pub mod wheel;
+pub mod offline;
+mod round;
+mod sensor;
+mod partition;
+mod lane;
+mod checkpoint;
+mod restore;
+mod observe;
+
+pub use checkpoint::position as checkpoint_position;
+pub use lane::{Engine, EngineSettings, LaneError};
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStatus {
+    /// The next record it reads.
+    pub position: Offset,
+    /// Every output caused below it is durable.
+    pub emitted: Offset,
+    /// Every state is saved as of it.
+    pub checkpoint: Offset,
+}

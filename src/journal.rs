@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_free::Writer;
 use tokio::sync::{Semaphore, oneshot};
 
 pub mod columns;
@@ -39,11 +38,6 @@ use crate::telemetry::facts::{Fact, JournalRecovered, TornTail};
 use crate::telemetry::{Metrics, clock};
 use dedup::Duplicates;
 use shared::Shared;
-
-/// The writer's address, so that no other module sees an actor.
-mod actix_free {
-    pub(super) type Writer = actix::Addr<super::writer::JournalActor>;
-}
 
 /// A stream of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,7 +93,7 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct Stream {
     shared: Arc<Shared>,
-    writer: Writer,
+    writer: writer::Address,
     budget: Arc<Semaphore>,
 }
 
@@ -185,6 +179,8 @@ pub struct Journal {
     pub dead_letters: Stream,
     /// Per lane: every output caused by readings below this offset is in `results`.
     pub emitted: BTreeMap<Arc<str>, Offset>,
+    /// The last tick before this start, if there is one.
+    pub last_clock: Option<Clock>,
 }
 
 /// How a journal is opened.
@@ -211,6 +207,9 @@ impl Journal {
         let results_dir = settings.dir.join(StreamKind::Results.as_str());
         std::fs::create_dir_all(&results_dir)?;
         let emitted = recover::emitted(&results_dir, &segment::list(&results_dir)?)?;
+        let readings_dir = settings.dir.join(StreamKind::Readings.as_str());
+        std::fs::create_dir_all(&readings_dir)?;
+        let last_clock = recover::last_clock(&readings_dir, &segment::list(&readings_dir)?)?;
         let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
         let open = |kind, floor| open_stream(settings, kind, floor, &emitted, metrics);
         Ok(Self {
@@ -219,6 +218,7 @@ impl Journal {
             results: open(StreamKind::Results, Offset(0))?,
             dead_letters: open(StreamKind::DeadLetters, Offset(0))?,
             emitted,
+            last_clock,
         })
     }
 

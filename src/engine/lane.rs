@@ -13,18 +13,22 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::alert::Moment;
+use crate::config::Config;
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::group::Grouped;
 use crate::engine::observe::Observer;
-use crate::engine::partition::{AddLane, Dispatch, Done, PartitionActor, PartitionError};
-use crate::engine::plan::LanePlan;
+use crate::engine::partition::{PartitionError, Partitions};
+use crate::engine::plan::{self, LanePlan};
 use crate::engine::round::{Saved, SharedRows, Work};
 use crate::engine::view::Views;
 use crate::engine::watermarks::Watermarks;
-use crate::engine::{LaneStatus, start, wake};
-use crate::journal::{Chunk, Clock, Content, Journal, OutputFrame, Reader, Record, Refused, Stream, Work as Append};
-use crate::model::{Batch, Offset, Output};
+use crate::engine::{LaneStatus, restore};
+use crate::journal::{
+    Chunk, Clock, Content, Journal, OutputFrame, Reader, Record, Refused, Stream, Work as Append,
+};
+use crate::model::{Batch, Offset};
 use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
 
 /// Outputs that may wait for the journal before the lane stops pulling.
 const PENDING_OUTPUTS_MAX: usize = 50_000;
@@ -55,7 +59,7 @@ pub struct Start {
     /// Its number in the partitions.
     pub number: usize,
     /// The partitions.
-    pub partitions: Vec<Addr<PartitionActor>>,
+    pub partitions: Partitions,
     /// Its input.
     pub readings: Stream,
     /// Its output.
@@ -81,7 +85,11 @@ pub struct LaneActor {
 
 impl LaneActor {
     /// Starts the lane on `arbiter`; `done` tells how it ended.
-    pub fn spawn(arbiter: &ArbiterHandle, start: Start, done: oneshot::Sender<Result<(), LaneError>>) -> Addr<Self> {
+    pub fn spawn(
+        arbiter: &ArbiterHandle,
+        start: Start,
+        done: oneshot::Sender<Result<(), LaneError>>,
+    ) -> Addr<Self> {
         Self::start_in_arbiter(arbiter, |_| Self { lane: Some((start, done)) })
     }
 }
@@ -91,11 +99,16 @@ impl Actor for LaneActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Some((start, done)) = self.lane.take() else { return };
+        let name = start.plan.lane.to_string();
         let run = async move {
             let ended = match Lane::new(start).await {
                 Ok(lane) => lane.run().await,
                 Err(error) => Err(error),
             };
+            if let Err(error) = &ended {
+                tracing::error!(lane = name, %error, "lane stopped, its input stays in the journal");
+            }
+            // Nobody waits for a lane that ends before it is told to.
             let _ = done.send(ended);
         };
         ctx.spawn(run.into_actor(self).map(|(), _, ctx| ctx.stop()));
@@ -131,7 +144,8 @@ impl Lane {
             Some(checkpoint) => checkpoint,
             None => {
                 // Written down at once: a crash before the first checkpoint must not move the beginning.
-                let position = start.emitted.unwrap_or_else(|| start::first_position(&plan, &start.readings));
+                let position =
+                    start.emitted.unwrap_or_else(|| restore::first_position(&plan, &start.readings));
                 let (clock, watermarks) = (Clock::default(), Watermarks::new(&plan));
                 let checkpoint = Checkpoint { position, clock, watermarks };
                 checkpoint.save(&plan, &store, &[])?;
@@ -139,11 +153,8 @@ impl Lane {
             }
         };
         let position = checkpoint.position;
-        let wake = wake::states(&plan, &store, start.partitions.len(), &start.observer)?;
-        for (partition, wake) in start.partitions.iter().zip(wake) {
-            let add = AddLane { plan: plan.clone(), wake };
-            partition.send(add).await.map_err(|_| PartitionError::Gone)?;
-        }
+        let wake = restore::states(&plan, &store, start.partitions.count(), &start.observer)?;
+        start.partitions.add_lane(&plan, start.number, wake).await?;
         let suppress_below = start.emitted.unwrap_or(position);
         Ok(Self {
             reader: start.readings.reader(position),
@@ -152,7 +163,7 @@ impl Lane {
             suppress_below,
             pending: OutputFrame::default(),
             appending: None,
-            emitted: suppress_below.min(position).max(position),
+            emitted: suppress_below,
             saving: None,
             checkpoint: position,
             unsaved: BTreeMap::new(),
@@ -200,7 +211,7 @@ impl Lane {
             // The readings stream holds nothing else.
             Content::Outputs(_) | Content::DeadLetters(_) => {}
         }
-        self.start.observer.advanced(&self.reader, chunk.received, self.clock.wall);
+        self.start.observer.advanced(&self.reader, chunk.received);
         Ok(())
     }
 
@@ -208,7 +219,7 @@ impl Lane {
         if let Record::Tick(clock) = record {
             self.clock = *clock;
             let moment = Moment { wall: clock.wall, service_ns: clock.service_ns, cause };
-            let nobody = vec![Vec::new(); self.start.partitions.len()];
+            let nobody = vec![Vec::new(); self.start.partitions.count()];
             self.round(Arc::new(Work::Tick(moment)), nobody).await?;
         }
         Ok(())
@@ -234,11 +245,11 @@ impl Lane {
 
     /// Which keys go to which partition: by a hash of the key, so it matters to nothing durable.
     fn deal(&self, grouped: &[Grouped]) -> Vec<Vec<(u16, u32)>> {
-        let count = self.start.partitions.len();
+        let count = self.start.partitions.count();
         let mut hands = vec![Vec::new(); count];
         for (keying, grouped) in grouped.iter().enumerate() {
             for (at, (key, _)) in grouped.keys.iter().enumerate() {
-                hands[wake::partition_of(key, count)].push((keying as u16, at as u32));
+                hands[restore::partition_of(key, count)].push((keying as u16, at as u32));
             }
         }
         hands
@@ -246,31 +257,19 @@ impl Lane {
 
     /// One round in all partitions; takes over its outputs.
     async fn round(&mut self, work: Arc<Work>, keys: Vec<Vec<(u16, u32)>>) -> Result<Vec<Saved>, LaneError> {
-        let mut waiting = Vec::with_capacity(keys.len());
-        for (partition, keys) in self.start.partitions.iter().zip(keys) {
-            let (done, finished) = oneshot::channel();
-            let dispatch = Dispatch { lane: self.start.number, work: work.clone(), keys, done };
-            partition.try_send(dispatch).map_err(|_| PartitionError::Gone)?;
-            waiting.push(finished);
+        let done = self.start.partitions.round(self.start.number, &work, keys).await?;
+        for (_, key) in &done.panicked {
+            self.start.observer.panicked(key);
         }
-        let (mut effects, mut saved, mut active) = (Default::default(), Vec::new(), 0);
-        for finished in waiting {
-            let done: Done = finished.await.map_err(|_| PartitionError::Gone)??;
-            active += done.active;
-            crate::engine::emission::Effects::merge(&mut effects, done.collected.effects);
-            saved.extend(done.collected.saved);
-            for (_, key) in done.panicked {
-                self.start.observer.panicked(&key);
-            }
-        }
-        effects.sort();
+        let mut effects = done.collected.effects;
+        self.start.observer.transitions(&effects);
         effects.emissions.retain(|emission| emission.cause >= self.suppress_below);
-        self.start.observer.effects(&effects, active);
+        self.start.observer.effects(&effects, done.active);
         for emission in effects.emissions {
             self.pending.causes.push(emission.cause);
             self.pending.outputs.push(emission.output);
         }
-        Ok(saved)
+        Ok(done.collected.saved)
     }
 
     /// Hands pending outputs to the journal, one frame at a time: what comes meanwhile forms the next one.
@@ -322,29 +321,42 @@ impl Lane {
         if self.saving.is_some() || (position == self.checkpoint && self.unsaved.is_empty()) {
             return Ok(());
         }
-        let nobody = vec![Vec::new(); self.start.partitions.len()];
+        let nobody = vec![Vec::new(); self.start.partitions.count()];
         for Saved { key, bytes } in self.round(Arc::new(Work::Save), nobody).await? {
             self.unsaved.insert(key, bytes);
         }
         self.settle().await?;
         let (plan, store) = (self.start.plan.clone(), self.start.store.clone());
-        let states: Vec<_> =
-            self.unsaved.iter().map(|(key, bytes)| Saved { key: key.clone(), bytes: bytes.clone() }).collect();
+        let states: Vec<_> = self
+            .unsaved
+            .iter()
+            .map(|(key, bytes)| Saved { key: key.clone(), bytes: bytes.clone() })
+            .collect();
         let checkpoint = Checkpoint { position, clock: self.clock, watermarks: self.watermarks.clone() };
         let saving = tokio::task::spawn_blocking(move || checkpoint.save(&plan, &store, &states));
         self.saving = Some((saving, position));
         Ok(())
     }
 
-    fn on_saved(&mut self, (saved, position): (Result<Result<(), StoreError>, tokio::task::JoinError>, Offset)) {
+    fn on_saved(
+        &mut self,
+        (saved, position): (Result<Result<(), StoreError>, tokio::task::JoinError>, Offset),
+    ) {
         self.saving = None;
-        match saved.map_err(|error| error.to_string()).and_then(|saved| saved.map_err(|error| error.to_string())) {
+        match saved
+            .map_err(|error| error.to_string())
+            .and_then(|saved| saved.map_err(|error| error.to_string()))
+        {
             Ok(()) => {
                 self.unsaved.clear();
                 self.checkpoint = position;
             }
             Err(error) => {
-                tracing::error!(lane = &*self.start.plan.lane, error, "checkpoint failed, the old one holds on");
+                tracing::error!(
+                    lane = &*self.start.plan.lane,
+                    error,
+                    "checkpoint failed, the old one holds on"
+                );
             }
         }
     }
@@ -366,7 +378,78 @@ async fn wait<F: Future + Unpin, T: Copy>(slot: &mut Option<(F, T)>) -> (F::Outp
     }
 }
 
-/// Counted by the observer as they are put out.
-pub(super) fn is_alert(output: &Output) -> bool {
-    matches!(output, Output::Alert(_))
+/// How an engine runs.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// Partitions, each with a thread of its own.
+    pub partitions: usize,
+    /// Time from one checkpoint of a lane to the next.
+    pub checkpoint_every: Duration,
+}
+
+/// All lanes of a configuration, running.
+pub struct Engine {
+    lanes: Vec<RunningLane>,
+    stop: CancellationToken,
+}
+
+struct RunningLane {
+    name: Arc<str>,
+    readings: Stream,
+    status: watch::Receiver<LaneStatus>,
+    ended: oneshot::Receiver<Result<(), LaneError>>,
+}
+
+impl Engine {
+    /// Starts every lane of `config`. Runs inside an actix system.
+    pub fn start(
+        config: &Arc<Config>,
+        journal: &Journal,
+        store: &Arc<Store>,
+        metrics: &Arc<Metrics>,
+        settings: EngineSettings,
+    ) -> Self {
+        let (arbiter, stop) = (Arbiter::new(), CancellationToken::new());
+        let partitions = Partitions::spawn(store, settings.partitions);
+        let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
+            let (status, shown) = watch::channel(LaneStatus::default());
+            let (done, ended) = oneshot::channel();
+            let start = Start {
+                plan: Arc::new(LanePlan::new(config, &lane, &journal.id)),
+                number,
+                partitions: partitions.clone(),
+                readings: journal.readings.clone(),
+                results: journal.results.clone(),
+                emitted: journal.emitted.get(&lane).copied(),
+                store: store.clone(),
+                checkpoint_every: settings.checkpoint_every,
+                observer: Observer::new(&lane, config, metrics),
+                stop: stop.clone(),
+                status,
+            };
+            LaneActor::spawn(&arbiter.handle(), start, done);
+            RunningLane { name: lane, readings: journal.readings.clone(), status: shown, ended }
+        });
+        Self { lanes: lanes.collect(), stop }
+    }
+
+    /// Names of the lanes, where they stand, and how many records they have not seen.
+    pub fn status(&self) -> impl Iterator<Item = (&Arc<str>, LaneStatus, u64)> {
+        self.lanes.iter().map(|lane| {
+            let status = *lane.status.borrow();
+            (&lane.name, status, lane.readings.durable().0.saturating_sub(status.position.0))
+        })
+    }
+
+    /// Lets every lane finish what is durable, save its states and end; names and errors of those that failed.
+    pub async fn stop(self) -> Vec<(Arc<str>, LaneError)> {
+        self.stop.cancel();
+        let mut failed = Vec::new();
+        for lane in self.lanes {
+            if let Ok(Err(error)) = lane.ended.await {
+                failed.push((lane.name, error));
+            }
+        }
+        failed
+    }
 }

@@ -58,57 +58,101 @@ pub struct Done {
 }
 
 /// A round for the sensors of this partition.
-pub struct Dispatch {
-    /// Which lane: index given by [`AddLane`].
-    pub lane: usize,
-    /// What it is about.
-    pub work: Arc<Work>,
+struct Dispatch {
+    lane: usize,
+    work: Arc<Work>,
     /// For rows: groupings and indices into their keys that are this partition's.
-    pub keys: Vec<(u16, u32)>,
-    /// Gets the result.
-    pub done: oneshot::Sender<Result<Done, PartitionError>>,
+    keys: Vec<(u16, u32)>,
+    done: oneshot::Sender<Result<Done, PartitionError>>,
 }
 
 impl Message for Dispatch {
     type Result = ();
 }
 
-/// A lane's plan; lanes are numbered in the order in which they are added.
-pub struct AddLane {
-    /// What it computes.
-    pub plan: Arc<LanePlan>,
-    /// Keys that have a state and want to be woken, with their states: this partition's.
-    pub wake: Vec<(KeyRef, SensorState)>,
+/// A lane's plan, and its keys in this partition that have a state.
+struct AddLane {
+    number: usize,
+    plan: Arc<LanePlan>,
+    wake: Vec<(KeyRef, SensorState)>,
 }
 
 impl Message for AddLane {
     type Result = ();
 }
 
-/// A sensor that panicked, rebuilt.
-pub struct Restore {
-    /// Which lane.
-    pub lane: usize,
-    /// The key.
-    pub key: KeyRef,
-    /// Its state as of the end of the last round.
-    pub state: SensorState,
-}
+/// All partitions.
+#[derive(Clone)]
+pub struct Partitions(Vec<Addr<PartitionActor>>);
 
-impl Message for Restore {
-    type Result = ();
+impl Partitions {
+    /// Starts `count` partitions, each on a thread of its own.
+    pub fn spawn(store: &Arc<Store>, count: usize) -> Self {
+        Self((0..count).map(|_| PartitionActor::spawn(store.clone())).collect())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Adds a lane; `wake` holds per partition the keys that have a state.
+    ///
+    /// # Errors
+    /// [`PartitionError::Gone`].
+    pub async fn add_lane(
+        &self,
+        plan: &Arc<LanePlan>,
+        number: usize,
+        wake: Vec<Vec<(KeyRef, SensorState)>>,
+    ) -> Result<(), PartitionError> {
+        for (partition, wake) in self.0.iter().zip(wake) {
+            let add = AddLane { number, plan: plan.clone(), wake };
+            partition.send(add).await.map_err(|_| PartitionError::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// One round of `lane` in all partitions, each with its own `keys`; what they did, together and sorted.
+    ///
+    /// # Errors
+    /// [`PartitionError`]; the lane cannot go on then.
+    pub async fn round(
+        &self,
+        lane: usize,
+        work: &Arc<Work>,
+        keys: Vec<Vec<(u16, u32)>>,
+    ) -> Result<Done, PartitionError> {
+        let mut waiting = Vec::with_capacity(self.0.len());
+        for (partition, keys) in self.0.iter().zip(keys) {
+            let (done, finished) = oneshot::channel();
+            let dispatch = Dispatch { lane, work: work.clone(), keys, done };
+            partition.try_send(dispatch).map_err(|_| PartitionError::Gone)?;
+            waiting.push(finished);
+        }
+        let mut all = Done { collected: Collected::default(), panicked: Vec::new(), active: 0 };
+        for finished in waiting {
+            let done = finished.await.map_err(|_| PartitionError::Gone)??;
+            all.active += done.active;
+            all.panicked.extend(done.panicked);
+            all.collected.effects.merge(done.collected.effects);
+            all.collected.saved.extend(done.collected.saved);
+        }
+        all.collected.effects.sort();
+        Ok(all)
+    }
 }
 
 /// The sensors of all lanes on one thread.
-pub struct PartitionActor {
+struct PartitionActor {
     store: Arc<Store>,
-    lanes: Vec<Rc<RefCell<Share>>>,
+    /// By the lane's number.
+    lanes: FxHashMap<usize, Rc<RefCell<Share>>>,
 }
 
 impl PartitionActor {
-    /// Starts a partition on a thread of its own.
-    pub fn spawn(store: Arc<Store>) -> Addr<Self> {
-        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| Self { store, lanes: Vec::new() })
+    fn spawn(store: Arc<Store>) -> Addr<Self> {
+        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| Self { store, lanes: FxHashMap::default() })
     }
 }
 
@@ -119,21 +163,13 @@ impl Actor for PartitionActor {
 impl Handler<AddLane> for PartitionActor {
     type Result = ();
 
-    fn handle(&mut self, AddLane { plan, wake }: AddLane, _: &mut Context<Self>) {
+    fn handle(&mut self, AddLane { number, plan, wake }: AddLane, _: &mut Context<Self>) {
         let mut share = Share::new(plan, self.store.clone());
         for (key, state) in wake {
             let due = share.due(&key, &state);
             share.wheel.set(&key, &due);
         }
-        self.lanes.push(Rc::new(RefCell::new(share)));
-    }
-}
-
-impl Handler<Restore> for PartitionActor {
-    type Result = ();
-
-    fn handle(&mut self, Restore { lane, key, state }: Restore, _: &mut Context<Self>) {
-        self.lanes[lane].borrow_mut().adopt(key, state);
+        self.lanes.insert(number, Rc::new(RefCell::new(share)));
     }
 }
 
@@ -141,11 +177,13 @@ impl Handler<Dispatch> for PartitionActor {
     type Result = ();
 
     fn handle(&mut self, dispatch: Dispatch, ctx: &mut Context<Self>) {
-        let share = self.lanes[dispatch.lane].clone();
+        let Dispatch { lane, work, keys, done } = dispatch;
+        // A lane that was never added drops `done`, which its sender takes for a partition that is gone.
+        let Some(share) = self.lanes.get(&lane).cloned() else { return };
         let run = async move {
-            let done = run(&share, dispatch.work, dispatch.keys).await;
+            let result = run(&share, work, keys).await;
             // The lane is gone only while the engine is being torn down.
-            let _ = dispatch.done.send(done);
+            let _ = done.send(result);
         };
         ctx.spawn(run.into_actor(self));
     }
@@ -256,7 +294,12 @@ impl Share {
         touched
     }
 
-    fn send(&mut self, burst: &[Touched], round: &Arc<Round>, position: Offset) -> Result<(), PartitionError> {
+    fn send(
+        &mut self,
+        burst: &[Touched],
+        round: &Arc<Round>,
+        position: Offset,
+    ) -> Result<(), PartitionError> {
         let is_save = matches!(*round.work, Work::Save);
         for (key, rows) in burst {
             let saves = self.saves;
@@ -314,7 +357,11 @@ impl Share {
 }
 
 /// The saved state of `key`, if it has one.
-pub(super) fn load(plan: &LanePlan, store: &Store, key: &KeyRef) -> Result<Option<SensorState>, PartitionError> {
+pub(super) fn load(
+    plan: &LanePlan,
+    store: &Store,
+    key: &KeyRef,
+) -> Result<Option<SensorState>, PartitionError> {
     let keying = &plan.keyings[usize::from(key.0)];
     let saved = store.state(&StateKey { lane: &plan.lane, keying: keying.id, key: &key.1 })?;
     let take = |bytes: Vec<u8>| SensorState::take(plan, keying, &bytes);

@@ -10,7 +10,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::record::Content;
+use super::frame::Kind;
+use super::record::{Clock, Content, Record};
 use super::segment::{self, Item, SegmentReader, SegmentWriter};
 use crate::model::{Batch, DeadLetter, Identity, Offset, Timestamp};
 
@@ -180,22 +181,53 @@ fn of_letters(letters: &[DeadLetter], base: Offset, found: &mut Vec<(u64, Offset
 }
 
 /// The latest `emitted` of every lane in a `results` stream: each segment opens with the whole table, and the
-/// last one may hold nothing yet, so the last two segments say it.
+/// last one may hold nothing yet.
 ///
 /// # Errors
 /// IO errors.
 pub fn emitted(dir: &Path, bases: &[Offset]) -> io::Result<BTreeMap<Arc<str>, Offset>> {
     let mut table = BTreeMap::new();
-    for base in &bases[bases.len().saturating_sub(3)..] {
+    latest(dir, bases, Kind::Outputs, |content| {
+        let Content::Outputs(frame) = content else { return };
+        for (lane, offset) in &frame.emitted {
+            let known = table.entry(lane.clone()).or_insert(*offset);
+            *known = (*known).max(*offset);
+        }
+    })?;
+    Ok(table)
+}
+
+/// The last tick in a `readings` stream, if the last segments hold one.
+///
+/// # Errors
+/// IO errors.
+pub fn last_clock(dir: &Path, bases: &[Offset]) -> io::Result<Option<Clock>> {
+    let mut last = None;
+    latest(dir, bases, Kind::Record, |content| {
+        if let Content::Record(record) = content
+            && let Record::Tick(clock) = &*record
+        {
+            last = Some(*clock);
+        }
+    })?;
+    Ok(last)
+}
+
+/// Segments looked at from the end: a start that was cut short leaves one that holds nothing.
+const LATEST_SEGMENTS: usize = 3;
+
+/// Shows the frames of `kind` in the last segments; others are stepped over by their headers.
+fn latest(dir: &Path, bases: &[Offset], kind: Kind, mut show: impl FnMut(Content)) -> io::Result<()> {
+    for base in &bases[bases.len().saturating_sub(LATEST_SEGMENTS)..] {
         let mut reader = SegmentReader::open(dir, *base)?;
-        while let Item::Frame(_, content) = reader.next()? {
-            if let Content::Outputs(frame) = content {
-                for (lane, offset) in &frame.emitted {
-                    let known = table.entry(lane.clone()).or_insert(*offset);
-                    *known = (*known).max(*offset);
-                }
+        while let Ok(header) = reader.peek()? {
+            if header.kind != kind {
+                reader.skip(&header);
+                continue;
             }
+            let Item::Frame(_, content) = reader.next()? else { break };
+            show(content);
         }
     }
-    Ok(table)
+    Ok(())
 }

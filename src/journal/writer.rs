@@ -58,6 +58,9 @@ pub struct Start {
     pub(super) linger: Duration,
 }
 
+/// Where a stream's appends go.
+pub type Address = Addr<JournalActor>;
+
 /// The writer of one stream.
 pub struct JournalActor {
     shared: Arc<Shared>,

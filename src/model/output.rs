@@ -125,7 +125,7 @@ pub struct AlertRow {
     pub severity: Severity,
     /// Event time of the cause: the window's end, or the reading's time.
     pub time: Timestamp,
-    /// `stale` when resolved for want of news, `repeat` when sent again.
+    /// `stale` when resolved for want of news, `escalated` when its severity rose, `repeat` when sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Arc<str>>,
     /// The text for people.
