@@ -33,35 +33,22 @@ pub use group::{Receipt, Work};
 pub use reader::Reader;
 pub use record::{Chunk, Clock, Content, OutputFrame, Record};
 
-use crate::model::{Offset, Timestamp};
+use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::facts::{Fact, JournalRecovered, TornTail};
 use crate::telemetry::{Metrics, clock};
 use dedup::Duplicates;
 use shared::Shared;
 
-/// A stream of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StreamKind {
-    /// Readings, ticks, configuration: everything that processing depends on.
-    Readings,
-    /// Window results, alerts, late readings.
-    Results,
-    /// Refused messages.
-    DeadLetters,
+/// Limits of a stream's memory.
+trait Sizes {
+    /// Bytes of the latest records kept in memory.
+    fn tail_bytes_max(self) -> usize;
+    /// Bytes that may wait to be written; beyond that appending waits.
+    fn queue_bytes_max(self) -> usize;
 }
 
-impl StreamKind {
-    /// The name: directory and metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Readings => "readings",
-            Self::Results => "results",
-            Self::DeadLetters => "dead-letters",
-        }
-    }
-
-    /// Bytes of the latest records kept in memory.
-    const fn tail_bytes_max(self) -> usize {
+impl Sizes for StreamName {
+    fn tail_bytes_max(self) -> usize {
         match self {
             Self::Readings => 16 << 20,
             Self::Results => 4 << 20,
@@ -69,8 +56,7 @@ impl StreamKind {
         }
     }
 
-    /// Bytes that may wait to be written; beyond that appending waits.
-    const fn queue_bytes_max(self) -> usize {
+    fn queue_bytes_max(self) -> usize {
         match self {
             Self::Readings | Self::Results => 16 << 20,
             Self::DeadLetters => 8 << 20,
@@ -204,19 +190,19 @@ impl Journal {
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
         std::fs::create_dir_all(&settings.dir)?;
         let id = identity::load_or_mint(&settings.dir.join("journal.id"))?;
-        let results_dir = settings.dir.join(StreamKind::Results.as_str());
+        let results_dir = settings.dir.join(StreamName::Results.as_str());
         std::fs::create_dir_all(&results_dir)?;
         let emitted = recover::emitted(&results_dir, &segment::list(&results_dir)?)?;
-        let readings_dir = settings.dir.join(StreamKind::Readings.as_str());
+        let readings_dir = settings.dir.join(StreamName::Readings.as_str());
         std::fs::create_dir_all(&readings_dir)?;
         let last_clock = recover::last_clock(&readings_dir, &segment::list(&readings_dir)?)?;
         let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
         let open = |kind, floor| open_stream(settings, kind, floor, &emitted, metrics);
         Ok(Self {
             id: id.into(),
-            readings: open(StreamKind::Readings, floor)?,
-            results: open(StreamKind::Results, Offset(0))?,
-            dead_letters: open(StreamKind::DeadLetters, Offset(0))?,
+            readings: open(StreamName::Readings, floor)?,
+            results: open(StreamName::Results, Offset(0))?,
+            dead_letters: open(StreamName::DeadLetters, Offset(0))?,
             emitted,
             last_clock,
         })
@@ -232,7 +218,7 @@ impl Journal {
 
 fn open_stream(
     settings: &Settings,
-    kind: StreamKind,
+    kind: StreamName,
     floor: Offset,
     emitted: &BTreeMap<Arc<str>, Offset>,
     metrics: &Arc<Metrics>,
@@ -256,7 +242,7 @@ fn open_stream(
     Ok(Stream { shared, writer, budget: Arc::new(Semaphore::new(kind.queue_bytes_max())) })
 }
 
-fn report(kind: StreamKind, dir: &Path, recovered: &recover::Recovered, metrics: &Metrics) {
+fn report(kind: StreamName, dir: &Path, recovered: &recover::Recovered, metrics: &Metrics) {
     if recovered.torn_bytes > 0 {
         TornTail { stream: kind.as_str(), segment: &dir.display(), bytes: recovered.torn_bytes }
             .record(metrics);
@@ -270,9 +256,9 @@ fn report(kind: StreamKind, dir: &Path, recovered: &recover::Recovered, metrics:
     }
 }
 
-fn remembered(settings: &Settings, kind: StreamKind, dir: &Path, bases: &[Offset]) -> io::Result<Duplicates> {
+fn remembered(settings: &Settings, kind: StreamName, dir: &Path, bases: &[Offset]) -> io::Result<Duplicates> {
     let mut duplicates = Duplicates::default();
-    if kind == StreamKind::Results {
+    if kind == StreamName::Results {
         return Ok(duplicates);
     }
     let since = clock::now().nanos().saturating_sub(settings.remember.as_nanos() as i64);

@@ -34,4 +34,5 @@ pub mod route;
 pub mod outbox;
 pub mod deliver;
 pub mod sink;
+pub mod app;
 pub mod cli;

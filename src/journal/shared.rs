@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::StreamKind;
+use super::Sizes;
 use super::record::Chunk;
 use super::tail::Tail;
-use crate::model::{Offset, Timestamp};
+use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::Metrics;
 use crate::telemetry::handles::StreamMetrics;
 
 /// A stream's shared state.
 pub struct Shared {
-    pub(super) kind: StreamKind,
+    pub(super) kind: StreamName,
     pub(super) dir: PathBuf,
     pub(super) metrics: StreamMetrics,
     pub(super) all_metrics: Arc<Metrics>,
@@ -45,7 +45,7 @@ pub enum Found {
 
 impl Shared {
     pub(super) fn new(
-        kind: StreamKind,
+        kind: StreamName,
         dir: PathBuf,
         bases: Vec<Offset>,
         next: Offset,

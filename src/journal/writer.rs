@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::Refused;
 use super::dedup::Duplicates;
 use super::group::{Group, Receipt, Work};
 use super::record::OutputFrame;
 use super::segment::SegmentWriter;
 use super::shared::Shared;
-use super::{Refused, StreamKind};
-use crate::model::Offset;
+use crate::model::{Offset, StreamName};
 use crate::telemetry::clock;
 use crate::telemetry::facts::{Fact, JournalFailed, JournalRecovered};
 
@@ -182,7 +182,7 @@ impl JournalActor {
     /// A new segment at the next offset; in the `results` stream it opens with the table of all `emitted`.
     fn open_segment(&mut self) -> io::Result<()> {
         let mut group = Group::new(&mut self.duplicates, self.next, clock::now());
-        if self.shared.kind == StreamKind::Results {
+        if self.shared.kind == StreamName::Results {
             let table = OutputFrame { emitted: self.emitted.clone(), ..OutputFrame::default() };
             group.add(Work::Outputs(Arc::new(table)));
         }

@@ -139,6 +139,10 @@ metrics! {
         "Deliveries that failed and are tried again.";
     sink_rejected: counters("forebay_sink_rejected_total", ["sink"]) -> IntCounterVec,
         "Rows the counterpart refused for good.";
+    sink_outdated: counters("forebay_sink_outdated_total", ["sink"]) -> IntCounterVec,
+        "Alerts not sent because they were superseded or too old.";
+    sink_lost_records: counters("forebay_sink_lost_records_total", ["sink"]) -> IntCounterVec,
+        "Records lost to retention or damage before the sink had them.";
     sink_deliver_seconds: histograms("forebay_sink_deliver_seconds", ["sink"], SECONDS) -> HistogramVec,
         "Seconds of each delivery.";
 

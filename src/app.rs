@@ -1,0 +1,220 @@
+//! The gateway as a whole: built last stage first, drained first stage first.
+//!
+//! | thread | what runs there |
+//! |---|---|
+//! | `forebay-io` × cores | listeners, deliveries, admin, signals: everything that waits for sockets |
+//! | one per stream | the journal's writers, which may block |
+//! | one per partition | sensors |
+//! | one | lanes |
+//!
+//! Stopping: listeners stop taking, what they hold is journalled and acknowledged; lanes finish the journal and
+//! save their states; sinks deliver what is there for a moment; the journal closes.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::deliver::{Courier, Ports};
+use crate::engine::{self, Engine, EngineSettings};
+use crate::http_client::HttpClient;
+use crate::journal::{self, Clock, Journal, Record, Work};
+use crate::model::{Offset, ResultId, StreamName};
+use crate::outbox::Stream;
+use crate::route::Routes;
+use crate::store::Store;
+use crate::telemetry::facts::{ConfigLoaded, Fact};
+use crate::telemetry::{Metrics, clock};
+
+pub mod ports;
+
+use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
+
+/// Time from one checkpoint of a lane to the next.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// How long a message's identity is remembered over a restart.
+const REMEMBER: Duration = Duration::from_secs(600);
+/// How often the clock is journalled.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// A running gateway.
+pub struct App {
+    /// What it runs.
+    pub config: Arc<Config>,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// Its journal.
+    pub journal: Arc<Journal>,
+    engine: Engine,
+    deliveries: Stage,
+    ticks: Stage,
+    started: Instant,
+    /// Held for as long as the data directory is ours.
+    _lock: File,
+}
+
+/// Tasks that are told to end together.
+#[derive(Clone, Default)]
+struct Stage {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl App {
+    /// Starts every stage, the last one first. Runs inside an actix system.
+    ///
+    /// # Errors
+    /// Whatever keeps a stage from starting; nothing is acknowledged then.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let started = clock::monotonic();
+        let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
+        let data_dir = &config.gateway.data_dir;
+        std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+        let lock = lock(data_dir)?;
+        let store = Arc::new(Store::open(&data_dir.join("state"))?);
+        let journal = Arc::new(open_journal(&config, &store, &metrics)?);
+        announce(&config, &journal, &metrics).await?;
+        let deliveries = start_deliveries(&config, &journal, &store, &metrics)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = EngineSettings { partitions: (cores / 2).max(1), checkpoint_every: CHECKPOINT_EVERY };
+        let engine = Engine::start(&config, &journal, &store, &metrics, settings);
+        let ticks = start_ticks(&config, &journal, &metrics);
+        Ok(Self { config, metrics, journal, engine, deliveries, ticks, started, _lock: lock })
+    }
+
+    /// How long it has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The engine's lanes.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Drains every stage, the first one first.
+    ///
+    /// # Errors
+    /// The first lane that did not end well.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.ticks.end().await;
+        let failed = self.engine.stop().await;
+        self.deliveries.end().await;
+        self.journal.close().await;
+        match failed.into_iter().next() {
+            Some((lane, error)) => Err(error).with_context(|| format!("lane {lane}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One gateway a data directory.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    use rustix::fs::{FlockOperation, flock};
+    let path = data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .with_context(|| format!("{} is in use by another gateway", data_dir.display()))?;
+    Ok(file)
+}
+
+fn open_journal(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
+    let mut readings_floor = Offset(0);
+    for lane in engine::plan::lanes(config) {
+        readings_floor = readings_floor.max(engine::checkpoint_position(store, &lane)?.unwrap_or_default());
+    }
+    let settings = journal::Settings {
+        dir: config.gateway.data_dir.join("journal"),
+        linger: config.journal.commit_linger,
+        readings_floor,
+        remember: REMEMBER,
+    };
+    Journal::open(&settings, metrics)
+        .with_context(|| format!("cannot open the journal in {}", settings.dir.display()))
+}
+
+/// Writes down that and with what the gateway started: replay must know.
+async fn announce(config: &Config, journal: &Journal, metrics: &Metrics) -> anyhow::Result<()> {
+    let records = [
+        Record::Start { wall: clock::now() },
+        Record::Engine { version: env!("CARGO_PKG_VERSION").into() },
+        Record::Config { hash: config.hash.as_str().into(), text: config.text.clone() },
+    ];
+    for record in records {
+        journal.readings.append(Work::Record(record)).await.context("cannot write to the journal")?;
+    }
+    ConfigLoaded { hash: &config.hash }.record(metrics);
+    Ok(())
+}
+
+fn start_deliveries(
+    config: &Config,
+    journal: &Arc<Journal>,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Stage> {
+    let stage = Stage::default();
+    let routes = Routes::of(config);
+    let ports = Ports {
+        cursors: Arc::new(StoreCursors(store.clone())),
+        dead_letters: Arc::new(Graveyard(journal.dead_letters.clone())),
+        observer: Arc::new(DeliveryMetrics(metrics.clone())),
+        http: HttpClient::default(),
+        now: Arc::new(clock::now),
+        journal: ResultId::EMPTY.with_text(&journal.id),
+    };
+    for sink in &config.sinks {
+        let wants = routes.wants(&sink.name);
+        let streams = wants.streams().into_iter().map(|name| stream(journal, name)).collect();
+        let courier = Courier::open(sink, wants, streams, ports.clone())?;
+        stage.tasks.spawn(courier.run(stage.stop.clone()));
+    }
+    Ok(stage)
+}
+
+fn stream(journal: &Journal, name: StreamName) -> Box<dyn Stream> {
+    let stream = match name {
+        StreamName::Readings => &journal.readings,
+        StreamName::Results => &journal.results,
+        StreamName::DeadLetters => &journal.dead_letters,
+    };
+    Box::new(JournalStream::new(name, stream.clone()))
+}
+
+/// Journals the clock once a second. Service time goes on where the last run left it.
+fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) -> Stage {
+    let stage = Stage::default();
+    let (journal, metrics, stop) = (journal.clone(), metrics.clone(), stage.stop.clone());
+    let data_dir = config.gateway.data_dir.clone();
+    let before_ns = journal.last_clock.map_or(0, |clock| clock.service_ns);
+    stage.tasks.spawn(async move {
+        let open_since = clock::monotonic();
+        let mut ticks = tokio::time::interval(TICK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let service_ns = before_ns + open_since.elapsed().as_nanos() as u64;
+            let clock = Clock { wall: clock::now(), service_ns };
+            if let Err(refused) = journal.readings.append(Work::Record(Record::Tick(clock))).await {
+                tracing::debug!(%refused, "tick not journalled");
+            }
+            if let Ok(space) = rustix::fs::statvfs(&data_dir) {
+                metrics.disk_free_bytes.set((space.f_bavail * space.f_frsize) as i64);
+            }
+        }
+    });
+    stage
+}
