@@ -1,3 +1,5 @@
+//! Deliveries over real streams, sinks that fail, and the shutdown.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,3 +1,5 @@
+//! The client against a real server on loopback.
+
 use super::test_server::{Reply, TestServer, status};
 use super::*;
 

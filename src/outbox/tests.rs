@@ -1,3 +1,5 @@
+//! Cursors over streams: lease, confirm, restart.
+
 use futures_util::FutureExt;
 use proptest::prelude::*;
 

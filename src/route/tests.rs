@@ -1,3 +1,5 @@
+//! Which rows go to which sinks.
+
 use proptest::prelude::*;
 
 use super::*;

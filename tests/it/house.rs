@@ -20,8 +20,16 @@ pub(crate) const LAYERS: &[&[&[&str]]] = &[
     // A checked file holds compiled expressions, and an expression's type is what the file declares.
     &[&["config", "expr"], &["access"], &["http_client"], &["tables"]],
     &[&["intake"], &["window"], &["pattern"], &["detector"], &["alert"], &["route"]],
-    // Composes the pure modules, and is pure itself.
-    &[&["engine::step"]],
+    // Composes the pure modules, and is pure itself: what one step sees, decides and yields.
+    &[&[
+        "engine::step",
+        "engine::plan",
+        "engine::view",
+        "engine::group",
+        "engine::watermarks",
+        "engine::emission",
+        "engine::wheel",
+    ]],
     &[&["journal"], &["store"]],
     &[&["engine"], &["outbox"], &["downlink"], &["feed"], &["latest"]],
     // Ports join these; a listener that knew a sink could not be tested without one.
@@ -30,8 +38,22 @@ pub(crate) const LAYERS: &[&[&[&str]]] = &[
 ];
 
 /// No async, IO, clock, metrics or logs: `now` is an argument, effects carry counts.
-pub(crate) const PURE: &[&str] =
-    &["model", "intake", "window", "pattern", "detector", "alert", "route", "engine::step"];
+pub(crate) const PURE: &[&str] = &[
+    "model",
+    "intake",
+    "window",
+    "pattern",
+    "detector",
+    "alert",
+    "route",
+    "engine::step",
+    "engine::plan",
+    "engine::view",
+    "engine::group",
+    "engine::watermarks",
+    "engine::emission",
+    "engine::wheel",
+];
 
 /// Crates with a home, and the path prefixes they may be named under.
 pub(crate) const HOMES: &[(&str, &[&str], &str)] = &[

@@ -1,3 +1,5 @@
+//! What InfluxDB answers and what becomes of the rows.
+
 use super::*;
 use crate::config::{PointTime, Secret};
 use crate::http_client::test_server::{Reply, Seen, TestServer, status};

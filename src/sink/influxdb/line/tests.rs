@@ -1,3 +1,5 @@
+//! Line protocol by tables.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
