@@ -23,6 +23,8 @@ pub mod model;
 pub mod telemetry;
 pub mod config;
 pub mod expr;
+pub mod access;
+pub mod listen;
 pub mod intake;
 pub mod journal;
 pub mod store;
