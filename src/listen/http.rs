@@ -1,0 +1,321 @@
+//! HTTP: `POST /ingest/{topic…}` to the door, its verdict to 202 or a problem document.
+//!
+//! The one table of refusals (CONTRACT §4) for HTTP is [`problem`] (RFC 9457, with JSON pointer, record and
+//! line). Rights and overload are judged from the head, before the body is read. All other paths belong to the
+//! embedder's [`Pages`]; the listener's `serve` says which of them exist here at all.
+
+use std::sync::Arc;
+
+use httpd::{Admission, Dropped, Head, Host, Method, Oversize, Problem, Request, Response, Status};
+use serde::Serialize;
+
+use crate::access::{Origin, Principal, Unauthenticated};
+use crate::config::Serve;
+use crate::intake::Rejection;
+use crate::model::{DeadLetter, Identity, Inbound, Media, Offset, Protocol, Reason};
+use crate::telemetry::clock;
+
+use super::identity;
+use super::{Door, Verdict};
+
+/// Largest body of a request to a page, in bytes.
+const PAGE_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// The header of draft-ietf-httpapi-idempotency-key-header.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Port: what answers everything but `/ingest`. The application plugs in its pages here.
+pub trait Pages: Send + Sync + 'static {
+    /// The answer to a request; `None` where there is no such page. Must not block.
+    fn page(&self, request: &Request) -> Option<Response>;
+}
+
+/// The embedder of the HTTP server: one for each listener.
+pub(super) struct HttpHost {
+    door: Arc<Door>,
+    pages: Arc<dyn Pages>,
+    serve: Vec<Serve>,
+    message_bytes_max: usize,
+}
+
+/// What a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Area {
+    /// `/healthz`, `/readyz`: open to everybody, on every listener.
+    Health,
+    /// A part that `serve` names.
+    Part(Serve),
+}
+
+/// The body of a 202.
+#[derive(Serialize)]
+struct Accepted {
+    accepted: u64,
+    offset: Offset,
+}
+
+impl HttpHost {
+    pub(super) fn new(door: Arc<Door>, pages: Arc<dyn Pages>, listener: &crate::config::Listener) -> Self {
+        let (serve, message_bytes_max) = (listener.serve.clone(), listener.max_message_bytes);
+        Self { door, pages, serve, message_bytes_max }
+    }
+
+    /// What is read of the body, or why nothing is.
+    fn judge(&self, head: &Head) -> Result<u64, Response> {
+        let area = area(head);
+        match area {
+            Area::Health => return Ok(PAGE_BODY_BYTES_MAX),
+            Area::Part(part) if !self.serve.contains(&part) => return Err(not_found()),
+            Area::Part(_) => {}
+        }
+        self.principal(head).map_err(|_| {
+            self.door.deny(Protocol::Http, head.raw_path());
+            unauthenticated()
+        })?;
+        if area != Area::Part(Serve::Ingest) {
+            return Ok(PAGE_BODY_BYTES_MAX);
+        }
+        if head.method() != Method::Post {
+            return Err(Response::method_not_allowed(&[Method::Post]));
+        }
+        topic(head)?;
+        if self.door.is_congested() {
+            return Err(self.later(Reason::Overload));
+        }
+        Ok(self.message_bytes_max as u64)
+    }
+
+    fn principal(&self, head: &Head) -> Result<Principal, Unauthenticated> {
+        let origin = match head.peer() {
+            _ if head.is_forwarded() => Origin::Forwarded,
+            Some(peer) => Origin::Peer(peer),
+            None => Origin::Unknown,
+        };
+        self.door.access.principal(origin)
+    }
+
+    async fn ingest(&self, request: Request) -> Response {
+        let (topic, principal) = match (topic(&request.head), self.principal(&request.head)) {
+            (Ok(topic), Ok(principal)) => (topic, principal),
+            (Err(response), _) => return response,
+            (_, Err(Unauthenticated)) => return unauthenticated(),
+        };
+        let head = &request.head;
+        let inbound = Inbound {
+            protocol: Protocol::Http,
+            principal: principal.name().clone(),
+            identity: identity::http(&principal, &topic, head.header(IDEMPOTENCY_KEY)),
+            topic: topic.into(),
+            media: head.content_type().map_or(Media::Unsaid, super::media_type),
+            payload: request.body,
+            received: clock::now(),
+        };
+        match self.door.admit(vec![inbound]).await.pop() {
+            Some(Verdict::Accepted { readings, offset, .. }) => {
+                Response::json(Status::ACCEPTED, &Accepted { accepted: readings, offset })
+            }
+            Some(Verdict::Refused(rejection)) => problem(&rejection),
+            Some(Verdict::Later(reason)) => self.later(reason),
+            None => Response::new(Status::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// 503 and when to come back.
+    fn later(&self, reason: Reason) -> Response {
+        let text = match reason {
+            Reason::Disk => "the journal cannot be written now",
+            _ => "the gateway is behind",
+        };
+        problem(&Rejection::new(reason, text)).retry_after(self.door.retry_after())
+    }
+
+    async fn refuse_too_large(&self, oversize: Oversize) -> Response {
+        let (Ok(topic), Ok(principal)) = (topic(&oversize.head), self.principal(&oversize.head)) else {
+            return oversize.into_response();
+        };
+        // Of a body in chunks no more is known than that it is larger than allowed.
+        let length_bytes = oversize.declared_bytes.unwrap_or(oversize.body_bytes_max + 1);
+        let letter = DeadLetter {
+            source: "".into(),
+            reason: Reason::TooLarge,
+            detail: format!("body of {length_bytes} bytes or more exceeds {}", oversize.body_bytes_max),
+            topic: topic.into(),
+            principal: principal.name().clone(),
+            received: clock::now(),
+            line: None,
+            payload: oversize.start.clone(),
+            length_bytes,
+            identity: Identity::None,
+        };
+        match self.door.refuse(Protocol::Http, letter).await {
+            Ok(()) => oversize.into_response(),
+            Err(reason) => self.later(reason),
+        }
+    }
+}
+
+impl Host for HttpHost {
+    fn admit(&self, head: &Head) -> Admission {
+        match self.judge(head) {
+            Ok(body_bytes_max) => Admission::Read { body_bytes_max },
+            Err(response) => Admission::Answer(response),
+        }
+    }
+
+    async fn handle(&self, request: Request) -> Response {
+        match area(&request.head) {
+            Area::Part(Serve::Ingest) => self.ingest(request).await,
+            _ => self.pages.page(&request).unwrap_or_else(not_found),
+        }
+    }
+
+    async fn too_large(&self, oversize: Oversize) -> Response {
+        self.dropped(Dropped::BodyTooLarge);
+        match area(&oversize.head) {
+            Area::Part(Serve::Ingest) => self.refuse_too_large(oversize).await,
+            _ => oversize.into_response(),
+        }
+    }
+
+    fn dropped(&self, reason: Dropped) {
+        self.door.dropped(Protocol::Http, reason.label());
+    }
+}
+
+fn area(head: &Head) -> Area {
+    let mut segments = head.segments();
+    match (segments.next(), segments.next()) {
+        (Some("healthz" | "readyz"), None) => Area::Health,
+        (Some("ingest"), _) => Area::Part(Serve::Ingest),
+        (Some("metrics"), None) => Area::Part(Serve::Metrics),
+        (Some("api"), _) => Area::Part(Serve::Api),
+        _ => Area::Part(Serve::Console),
+    }
+}
+
+/// The topic path behind `/ingest/`. What is a separator or wildcard elsewhere cannot be part of a level.
+fn topic(head: &Head) -> Result<String, Response> {
+    let levels: Vec<&str> = head.segments().skip(1).collect();
+    let is_level = |level: &&str| !level.contains(['/', '+', '#', '\0']);
+    match levels.iter().find(|level| !is_level(level)) {
+        Some(level) => {
+            let text = format!("topic level {level:?} holds a separator, wildcard or NUL");
+            Err(problem(&Rejection::new(Reason::Malformed, text)))
+        }
+        None => Ok(levels.join("/")),
+    }
+}
+
+fn not_found() -> Response {
+    Problem::new(Status::NOT_FOUND, "/problems/not_found", "Not Found").into_response()
+}
+
+fn unauthenticated() -> Response {
+    problem(&Rejection::new(Reason::Unauthenticated, Unauthenticated.to_string()))
+        .with_header("www-authenticate", "Basic realm=\"forebay\"")
+}
+
+/// CONTRACT §4, the column of HTTP.
+fn problem(rejection: &Rejection) -> Response {
+    let (status, title) = match rejection.reason {
+        Reason::Malformed => (Status::BAD_REQUEST, "Malformed Payload"),
+        Reason::Schema => (Status::UNPROCESSABLE_CONTENT, "Schema Violated"),
+        Reason::Unit => (Status::UNPROCESSABLE_CONTENT, "Unknown Unit"),
+        Reason::Time => (Status::UNPROCESSABLE_CONTENT, "Unusable Time"),
+        Reason::Field => (Status::UNPROCESSABLE_CONTENT, "Unusable Field"),
+        Reason::Unmatched => (Status::NOT_FOUND, "No Source For Topic"),
+        Reason::UnsupportedFormat => (Status::UNSUPPORTED_MEDIA_TYPE, "Unsupported Format"),
+        Reason::TooLarge => (Status::CONTENT_TOO_LARGE, "Content Too Large"),
+        Reason::Forbidden => (Status::FORBIDDEN, "Forbidden"),
+        Reason::SensorForbidden => (Status::FORBIDDEN, "Sensor Forbidden"),
+        Reason::Unauthenticated => (Status::UNAUTHORIZED, "Unauthenticated"),
+        Reason::Rate => (Status::TOO_MANY_REQUESTS, "Too Many Requests"),
+        Reason::Overload => (Status::SERVICE_UNAVAILABLE, "Overloaded"),
+        Reason::Disk => (Status::SERVICE_UNAVAILABLE, "Disk Unavailable"),
+    };
+    let mut problem = Problem::new(status, format!("/problems/{}", rejection.reason), title);
+    problem = problem.detail(rejection.to_string());
+    if let Some(pointer) = &rejection.pointer {
+        problem = problem.pointer(pointer.clone());
+    }
+    if let Some(record) = rejection.record {
+        problem = problem.with("record", record);
+    }
+    if let Some(line) = rejection.line {
+        problem = problem.with("line", line);
+    }
+    problem.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_refusals() {
+        use Reason as R;
+        let table: [(&[Reason], u16); 9] = [
+            (&[R::Malformed], 400),
+            (&[R::Schema, R::Unit, R::Time, R::Field], 422),
+            (&[R::Unmatched], 404),
+            (&[R::UnsupportedFormat], 415),
+            (&[R::TooLarge], 413),
+            (&[R::Forbidden, R::SensorForbidden], 403),
+            (&[R::Unauthenticated], 401),
+            (&[R::Rate], 429),
+            (&[R::Overload, R::Disk], 503),
+        ];
+        assert_eq!(table.iter().map(|row| row.0.len()).sum::<usize>(), Reason::ALL.len());
+        for (reasons, want) in table {
+            for reason in reasons {
+                let response = problem(&Rejection::new(*reason, "why"));
+                assert_eq!(response.status().code(), want, "{reason}");
+                let body: serde_json::Value = serde_json::from_slice(response.body()).expect("JSON");
+                assert_eq!(body["type"], format!("/problems/{reason}"));
+            }
+        }
+    }
+
+    fn check(rejection: Rejection, expected: Expect) {
+        expected.assert_eq(str::from_utf8(problem(&rejection).body()).expect("UTF-8"));
+    }
+
+    #[test]
+    fn a_problem_says_where() {
+        let rejection = Rejection::new(Reason::Schema, "900 is greater than the maximum of 400");
+        check(rejection.clone(), expect![[r#""#]]);
+        let (pointer, record) = (Some("/3/speed_kmh".into()), Some(3));
+        check(Rejection { pointer, record, ..rejection.clone() }, expect![[r#""#]]);
+        let (pointer, line) = (Some("/speed_kmh".into()), Some(17));
+        check(Rejection { pointer, line, ..rejection }, expect![[r#""#]]);
+    }
+
+    #[test]
+    fn paths_have_areas_and_topics() {
+        let head = |path| Head::new(Method::Post, path).expect("a path");
+        let table = [
+            ("/healthz", Area::Health),
+            ("/readyz", Area::Health),
+            ("/readyz/x", Area::Part(Serve::Console)),
+            ("/ingest/a", Area::Part(Serve::Ingest)),
+            ("/metrics", Area::Part(Serve::Metrics)),
+            ("/api/v1/status", Area::Part(Serve::Api)),
+            ("/", Area::Part(Serve::Console)),
+            ("/app.js", Area::Part(Serve::Console)),
+        ];
+        for (path, want) in table {
+            assert_eq!(area(&head(path)), want, "{path}");
+        }
+        let topics = [
+            ("/ingest/fleet/v17/telemetry", Some("fleet/v17/telemetry")),
+            ("/ingest/caf%C3%A9//x", Some("café//x")),
+            ("/ingest", Some("")),
+            ("/ingest/a%2Fb", None),
+            ("/ingest/a/%23", None),
+        ];
+        for (path, want) in topics {
+            assert_eq!(topic(&head(path)).ok().as_deref(), want, "{path}");
+        }
+    }
+}
