@@ -23,7 +23,9 @@ use crate::config::Config;
 use crate::deliver::{Courier, Ports};
 use crate::engine::{self, Engine, EngineSettings};
 use crate::http_client::HttpClient;
+use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
+use crate::listen::{self, Door, Listening, Pages, Parts};
 use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
@@ -50,9 +52,11 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Its journal.
     pub journal: Arc<Journal>,
+    listening: Vec<Listening>,
+    listeners: Stage,
+    ticks: Stage,
     engine: Engine,
     deliveries: Stage,
-    ticks: Stage,
     started: Instant,
     /// Held for as long as the data directory is ours.
     _lock: File,
@@ -78,9 +82,10 @@ impl App {
     ///
     /// # Errors
     /// Whatever keeps a stage from starting; nothing is acknowledged then.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, pages: Arc<dyn Pages>) -> anyhow::Result<Self> {
         let started = clock::monotonic();
         let config = Arc::new(config);
+        let bound = listen::bind(&config.listeners)?;
         let metrics = Arc::new(Metrics::new());
         let data_dir = &config.gateway.data_dir;
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
@@ -93,12 +98,36 @@ impl App {
         let settings = EngineSettings { partitions: (cores / 2).max(1), checkpoint_every: CHECKPOINT_EVERY };
         let engine = Engine::start(&config, &journal, &store, &metrics, settings);
         let ticks = start_ticks(&config, &journal, &metrics);
-        Ok(Self { config, metrics, journal, engine, deliveries, ticks, started, _lock: lock })
+        let listeners = Stage::default();
+        let listening = bound.listening();
+        bound.serve(&Parts {
+            door: door(&config, &journal, &metrics)?,
+            pages,
+            tracker: listeners.tasks.clone(),
+            shutdown: listeners.stop.clone(),
+        });
+        Ok(Self {
+            config,
+            metrics,
+            journal,
+            listening,
+            listeners,
+            ticks,
+            engine,
+            deliveries,
+            started,
+            _lock: lock,
+        })
     }
 
     /// How long it has been running.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The bound addresses, in the order of the configuration.
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
     }
 
     /// The engine's lanes.
@@ -111,6 +140,7 @@ impl App {
     /// # Errors
     /// The first lane that did not end well.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.listeners.end().await;
         self.ticks.end().await;
         let failed = self.engine.stop().await;
         self.deliveries.end().await;
@@ -159,6 +189,17 @@ async fn announce(config: &Config, journal: &Journal, metrics: &Metrics) -> anyh
     }
     ConfigLoaded { hash: &config.hash }.record(metrics);
     Ok(())
+}
+
+fn door(config: &Config, journal: &Journal, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Door>> {
+    Ok(Arc::new(Door::new(listen::Setup {
+        intake: Arc::new(Intake::new(&config.sources)?),
+        sources: &config.sources,
+        access: &config.access,
+        readings: journal.readings.clone(),
+        dead_letters: journal.dead_letters.clone(),
+        metrics: metrics.clone(),
+    })))
 }
 
 fn start_deliveries(
@@ -217,4 +258,36 @@ fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) 
         }
     });
     stage
+}
+
+/// Runs a gateway until it is told to stop (SIGTERM, SIGINT), then drains it.
+///
+/// # Errors
+/// As [`App::start`] and [`App::stop`].
+pub async fn run(config: Config, pages: Arc<dyn Pages>) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let app = App::start(config, pages).await?;
+    for Listening { name, addr, .. } in app.listening() {
+        tracing::info!(listener = &**name, %addr, "listening");
+    }
+    tracing::info!(took = ?app.uptime(), "ready");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: finishing what was acknowledged");
+    app.stop().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Runs `future` in an actix system on a tokio runtime with one worker a core.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().thread_name("forebay-io");
+        builder.build().expect("the operating system gives threads to a starting program")
+    };
+    actix::System::with_tokio_rt(runtime).block_on(future)
 }

@@ -121,7 +121,8 @@ impl Host for CoapHost {
     async fn handle(&self, burst: Vec<Request>) -> Vec<Response> {
         let received = clock::now();
         let mut answers = vec![None; burst.len()];
-        let (mut inbound, mut places, mut oversize) = (Vec::with_capacity(burst.len()), Vec::new(), Vec::new());
+        let (mut inbound, mut places, mut oversize) =
+            (Vec::with_capacity(burst.len()), Vec::new(), Vec::new());
         for (place, request) in burst.into_iter().enumerate() {
             match self.plan(request, received) {
                 Plan::Answer(response) => answers[place] = Some(response),
@@ -176,7 +177,8 @@ fn refusal(rejection: &Rejection) -> Response {
 
 /// One link for each first level a source takes: `</fleet>;rt="forebay.ingest";ct="110 112 50 60"`.
 fn links(door: &Door) -> Bytes {
-    let link = |root: &Arc<str>| format!("</{}>;rt=\"forebay.ingest\";ct=\"{CONTENT_FORMATS}\"", encoded(root));
+    let link =
+        |root: &Arc<str>| format!("</{}>;rt=\"forebay.ingest\";ct=\"{CONTENT_FORMATS}\"", encoded(root));
     door.roots.iter().map(link).collect::<Vec<_>>().join(",").into()
 }
 

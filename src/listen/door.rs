@@ -124,7 +124,8 @@ impl Door {
     pub async fn refuse(&self, protocol: Protocol, letter: DeadLetter) -> Result<(), Reason> {
         let payload = Bytes::copy_from_slice(&letter.payload[..letter.payload.len().min(KEPT_BYTES_MAX)]);
         let letter = DeadLetter { payload, ..letter };
-        let (topic, principal, detail) = (letter.topic.clone(), letter.principal.clone(), letter.detail.clone());
+        let (topic, principal, detail) =
+            (letter.topic.clone(), letter.principal.clone(), letter.detail.clone());
         let reason = letter.reason;
         let kept = append(&self.dead_letters, Some(Work::DeadLetters(vec![letter]))).await;
         let outcome = match kept {

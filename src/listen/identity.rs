@@ -125,7 +125,8 @@ mod tests {
             coap::Request { payload: Bytes::from_static(b"2"), ..request.clone() },
         ];
         others.iter().for_each(|other| assert_ne!(coap(other), coap(&request)));
-        let mapped = coap::Request { peer: "[::ffff:10.0.0.1]:5683".parse().expect("one"), ..request.clone() };
+        let mapped =
+            coap::Request { peer: "[::ffff:10.0.0.1]:5683".parse().expect("one"), ..request.clone() };
         assert_eq!(coap(&mapped), coap(&request));
     }
 
@@ -143,6 +144,7 @@ mod tests {
     #[test]
     fn identities_are_stable_over_releases() {
         let at = |identity| hash(identity).map(|hash| format!("{hash:016x}"));
-        expect_test::expect![[r#"None"#]].assert_eq(&format!("{:?}", at(mqtt("c", &publish(mqtt::Qos::AtLeastOnce)))));
+        expect_test::expect![[r#"None"#]]
+            .assert_eq(&format!("{:?}", at(mqtt("c", &publish(mqtt::Qos::AtLeastOnce)))));
     }
 }

@@ -10,8 +10,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqtt::{
-    CloseReason, Connect, ConnectRefusal, DisconnectCode, Evidence, Host, Message, ProtocolError, Qos, Refusal,
-    RefusalCode, Version,
+    CloseReason, Connect, ConnectRefusal, DisconnectCode, Evidence, Host, Message, ProtocolError, Qos,
+    Refusal, RefusalCode, Version,
 };
 
 use crate::access::{Origin, Principal};
@@ -152,7 +152,12 @@ fn reason_string(rejection: &Rejection) -> String {
 }
 
 /// A publish that is no message: its length or its topic's name is not allowed.
-fn letter(error: &ProtocolError, evidence: &Evidence, principal: Arc<str>, received: Timestamp) -> DeadLetter {
+fn letter(
+    error: &ProtocolError,
+    evidence: &Evidence,
+    principal: Arc<str>,
+    received: Timestamp,
+) -> DeadLetter {
     let topic = match str::from_utf8(&evidence.topic) {
         Ok(topic) => topic.into(),
         Err(_) => evidence.topic.escape_ascii().to_string().into(),
