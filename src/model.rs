@@ -8,6 +8,7 @@ pub mod id;
 pub mod inbound;
 pub mod output;
 pub mod reason;
+pub mod row;
 pub mod time;
 pub mod value;
 
@@ -17,5 +18,6 @@ pub use id::{Offset, ResultId};
 pub use inbound::{Identity, Inbound, Media, Protocol};
 pub use output::{AlertRow, AlertState, Late, Output, ResultRow, Severity};
 pub use reason::Reason;
+pub use row::{Row, RowView, StreamName};
 pub use time::Timestamp;
 pub use value::{Cell, Value};
