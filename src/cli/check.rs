@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::{BAD_CONFIGURATION, OK};
-use crate::config::{self, AlertInput, Config, OutputKind, Route};
+use crate::config::{self, AlertInput, Config, OutputKind, Problem, Problems, Route};
 
 /// What is printed of a configuration without problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Show {
     Summary,
     /// Who feeds whom.
     Graph,
+    /// Problems, warnings and counts as one JSON object, with or without problems.
+    Json,
 }
 
 /// Checks the configuration at `path`: problems and warnings go to `errors`, the rest to `out`. Yields the exit
@@ -23,7 +27,11 @@ pub enum Show {
 /// # Errors
 /// Where `out` or `errors` cannot be written.
 pub fn run(path: &Path, show: Show, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<u8> {
-    let (config, warnings) = match config::load(path) {
+    let loaded = config::load(path);
+    if show == Show::Json {
+        return report(&loaded, out);
+    }
+    let (config, warnings) = match loaded {
         Ok(loaded) => loaded,
         Err(problems) => {
             writeln!(errors, "{problems}")?;
@@ -35,10 +43,31 @@ pub fn run(path: &Path, show: Show, out: &mut dyn Write, errors: &mut dyn Write)
         writeln!(errors, "warning: {warning}")?;
     }
     match show {
-        Show::Summary => writeln!(out, "{}", summary(&config))?,
         Show::Graph => write!(out, "{}", graph(&config))?,
+        Show::Summary | Show::Json => writeln!(out, "{}", summary(&config))?,
     }
     Ok(OK)
+}
+
+/// One JSON object: `{"ok":false,"problems":[{"file":…,"line":…,"column":…,"path":…,"message":…}],"warnings":[]}`.
+fn report(loaded: &Result<(Config, Vec<Problem>), Problems>, out: &mut dyn Write) -> io::Result<u8> {
+    let list = |problems: &[Problem]| problems.iter().map(describe_problem).collect::<Vec<_>>();
+    let (code, text) = match loaded {
+        Ok((config, warnings)) => {
+            let (hash, warnings) = (&config.hash, list(warnings));
+            (OK, json!({ "ok": true, "hash": hash, "problems": [], "warnings": warnings }))
+        }
+        Err(problems) => {
+            (BAD_CONFIGURATION, json!({ "ok": false, "problems": list(&problems.0), "warnings": [] }))
+        }
+    };
+    writeln!(out, "{text}")?;
+    Ok(code)
+}
+
+fn describe_problem(problem: &Problem) -> Value {
+    let Problem { file, line, column, path, message } = problem;
+    json!({ "file": file, "line": line, "column": column, "path": path, "message": message })
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -205,6 +234,19 @@ path = "out.ndjson"
                 3 problems
                 ---
                 78"#]],
+        );
+    }
+
+    #[test]
+    fn says_what_is_wrong_to_programs() {
+        check(
+            &TEXT.replace("[\"log\"]", "[\"lag\"]"),
+            Show::Json,
+            expect![[r#"
+            {"ok":false,"problems":[{"column":7,"file":"forebay.toml","line":10,"message":"unknown sink \"lag\" (did you mean \"log\"?)","path":"pipeline.speeding.to[0]"},{"column":7,"file":"forebay.toml","line":19,"message":"unknown sink \"lag\" (did you mean \"log\"?)","path":"route[0].to[0]"}],"warnings":[]}
+            ---
+            ---
+            78"#]],
         );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::engine::emission::{Effects, Emission};
+use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
 use crate::engine::plan::LanePlan;
 use crate::engine::step::{Place, Rows, SensorState};
@@ -57,8 +57,8 @@ impl Offline {
         effects
     }
 
-    /// The input ends after `end`: everything open fires.
-    pub fn finish(&mut self, end: Offset) -> Vec<Emission> {
+    /// The input ends after `end`: everything open fires; the effects are sorted.
+    pub fn finish(&mut self, end: Offset) -> Effects {
         let mut effects = Effects::default();
         for (keying, sensors) in self.plan.keyings.iter().zip(&mut self.sensors) {
             for (key, state) in sensors {
@@ -68,7 +68,7 @@ impl Offline {
             }
         }
         effects.sort();
-        effects.emissions
+        effects
     }
 
     fn step(&mut self, at: usize, key: &str, rows: &Rows<'_>, effects: &mut Effects) {

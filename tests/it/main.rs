@@ -1,3 +1,7 @@
 //! Integration tests: one binary, so that the daemon is linked once.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics, with the place")]
+
+mod backtest;
 mod house;
+mod oracle;
