@@ -25,7 +25,7 @@ use crate::engine::{self, Engine, EngineSettings};
 use crate::http_client::HttpClient;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
-use crate::listen::{self, Door, Listening, Pages, Parts};
+use crate::listen::{self, Door, Listening, Parts};
 use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
@@ -33,6 +33,7 @@ use crate::store::Store;
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
 
+pub mod pages;
 pub mod ports;
 
 use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
@@ -82,7 +83,7 @@ impl App {
     ///
     /// # Errors
     /// Whatever keeps a stage from starting; nothing is acknowledged then.
-    pub async fn start(config: Config, pages: Arc<dyn Pages>) -> anyhow::Result<Self> {
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
         let started = clock::monotonic();
         let config = Arc::new(config);
         let bound = listen::bind(&config.listeners)?;
@@ -102,7 +103,7 @@ impl App {
         let listening = bound.listening();
         bound.serve(&Parts {
             door: door(&config, &journal, &metrics)?,
-            pages,
+            pages: Arc::new(pages::Overview {}),
             tracker: listeners.tasks.clone(),
             shutdown: listeners.stop.clone(),
         });
@@ -264,10 +265,10 @@ fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) 
 ///
 /// # Errors
 /// As [`App::start`] and [`App::stop`].
-pub async fn run(config: Config, pages: Arc<dyn Pages>) -> anyhow::Result<()> {
+pub async fn run(config: Config) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::start(config, pages).await?;
+    let app = App::start(config).await?;
     for Listening { name, addr, .. } in app.listening() {
         tracing::info!(listener = &**name, %addr, "listening");
     }

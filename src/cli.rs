@@ -12,6 +12,7 @@ pub mod arguments;
 pub mod backtest;
 pub mod check;
 pub mod failure;
+pub mod run;
 pub mod status;
 
 use arguments::{Arguments, Command};
@@ -52,6 +53,7 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let global = &arguments.global;
     global.start_logs()?;
     match &arguments.command {
+        Command::Run => run::run(&global.config_path()?),
         Command::Check(options) => {
             let (mut out, mut errors) = (io::stdout().lock(), io::stderr().lock());
             let show = options.show(global.style());

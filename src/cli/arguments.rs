@@ -21,12 +21,21 @@ alerts, and delivers results to databases, files and pagers, each at its own pac
 
 const EXAMPLES: &str = "\
 Examples:
+  forebay run                                    the gateway
   forebay check                                  what is wrong with the configuration, all at once
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
   forebay status                                 how the running gateway is doing
 
 Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 bad configuration or data of a newer format.";
+
+const RUN_EXAMPLES: &str = "\
+Binds every listener, recovers the journal, and serves. Logs go to stderr. SIGTERM and SIGINT drain: what was
+received is journalled and acknowledged, windows are saved, sinks get what is there, then it exits with 0.
+
+Examples:
+  forebay run --config site.toml
+  RUST_LOG=forebay=debug forebay run --log-format json";
 
 const CHECK_EXAMPLES: &str = "\
 Every problem is a line with file, line, column and key:
@@ -88,6 +97,9 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway until SIGTERM
+    #[command(after_help = RUN_EXAMPLES)]
+    Run,
     /// Say everything that is wrong with the configuration
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),

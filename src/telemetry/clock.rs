@@ -10,15 +10,15 @@ use crate::model::Timestamp;
 /// No build is older than this source: 2026-11-01T00:00:00Z, for builds without `SOURCE_DATE_EPOCH`.
 const SOURCE_DATE_SECONDS: i64 = 1_793_491_200;
 
-/// The wall clock. A board without a battery may show 1970 until it has heard from a time server: compare
+/// The wall clock in whole milliseconds, as rows carry them. A board without a battery may show 1970 until it has heard from a time server: compare
 /// with [`build_date`].
 #[expect(clippy::disallowed_methods, reason = "this is the one place where wall time enters")]
 pub fn now() -> Timestamp {
-    let nanos = match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+    let millis = match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis),
     };
-    Timestamp::from_nanos(nanos)
+    Timestamp::from_millis(millis)
 }
 
 /// The monotonic clock, for durations and service time. It stands still while the machine sleeps.
