@@ -40,6 +40,8 @@ use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
 
 /// Time from one checkpoint of a lane to the next.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// A sensor that did nothing for so many checkpoints goes to sleep: about ten minutes.
+const IDLE_SAVES: u64 = 20;
 /// How long a message's identity is remembered over a restart.
 const REMEMBER: Duration = Duration::from_secs(600);
 /// How often the clock is journalled.
@@ -96,7 +98,11 @@ impl App {
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let settings = EngineSettings { partitions: (cores / 2).max(1), checkpoint_every: CHECKPOINT_EVERY };
+        let settings = EngineSettings {
+            partitions: (cores / 2).max(1),
+            checkpoint_every: CHECKPOINT_EVERY,
+            idle_saves: IDLE_SAVES,
+        };
         let engine = Engine::start(&config, &journal, &store, &metrics, settings);
         let ticks = start_ticks(&config, &journal, &metrics);
         let listeners = Stage::default();

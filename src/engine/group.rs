@@ -47,6 +47,29 @@ impl Grouped {
             }
         }
     }
+
+    /// Keeps the rows that `keeps` says of their key; a key that has none left goes.
+    pub fn retain(&mut self, keeps: impl Fn(&str, u32) -> bool) {
+        let rows = &mut self.rows;
+        self.keys.retain_mut(|(key, range)| {
+            let mut end = range.start;
+            for at in range.clone() {
+                let row = rows[at as usize];
+                if keeps(key, row) {
+                    rows[end as usize] = row;
+                    end += 1;
+                }
+            }
+            range.end = end;
+            range.start < range.end
+        });
+    }
+
+    /// The rows of `key`; none if it has none.
+    pub fn rows_of(&self, key: &str) -> &[u32] {
+        let found = self.keys.iter().find(|(known, _)| **known == *key);
+        found.map_or(&[], |(_, range)| &self.rows[range.start as usize..range.end as usize])
+    }
 }
 
 fn is_read(keying: &Keying, views: &Views, shape: usize) -> bool {

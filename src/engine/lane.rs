@@ -16,14 +16,19 @@ use crate::engine::LaneStatus;
 use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
 use crate::engine::plan::{self, LanePlan};
-use crate::journal::{Journal, Refused, Stream};
-use crate::model::Offset;
+use crate::journal::{Journal, Refused, Stream, Work};
+use crate::model::{Offset, ResultId};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod pull;
+mod quarantine;
+mod rebuild;
 
 use pull::Lane;
+
+/// How long a refused append waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a lane stopped. Intake goes on; the journal keeps what the lane has not seen.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,10 @@ pub struct Start {
     pub readings: Stream,
     /// Its output.
     pub results: Stream,
+    /// Where readings go that made a sensor panic.
+    pub dead_letters: Stream,
+    /// Hash of the journal's id: the beginning of readings' ids.
+    pub journal: ResultId,
     /// Every output caused below it is in `results`; `None` for a lane that never ran.
     pub emitted: Option<Offset>,
     /// States and checkpoint.
@@ -66,6 +75,17 @@ pub struct Start {
     pub stop: CancellationToken,
     /// Shows where it stands.
     pub status: watch::Sender<LaneStatus>,
+}
+
+/// Appends what `work` makes, however long the disk takes to recover.
+async fn keep(stream: &Stream, work: impl Fn() -> Work) -> Result<(), Refused> {
+    loop {
+        match stream.append(work()).await {
+            Ok(_) => return Ok(()),
+            Err(Refused::Disk) => tokio::time::sleep(RETRY_AFTER).await,
+            Err(Refused::Closed) => return Err(Refused::Closed),
+        }
+    }
 }
 
 /// Runs one lane.
@@ -112,6 +132,8 @@ pub struct EngineSettings {
     pub partitions: usize,
     /// Time from one checkpoint of a lane to the next.
     pub checkpoint_every: Duration,
+    /// A sensor that did nothing for so many checkpoints goes to sleep: its state is in the store.
+    pub idle_saves: u64,
 }
 
 /// All lanes of a configuration, running.
@@ -137,7 +159,7 @@ impl Engine {
         settings: EngineSettings,
     ) -> Self {
         let (arbiter, stop) = (Arbiter::new(), CancellationToken::new());
-        let partitions = Partitions::spawn(store, settings.partitions);
+        let partitions = Partitions::spawn(store, settings.partitions, settings.idle_saves);
         let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
             let (status, shown) = watch::channel(LaneStatus::default());
             let (done, ended) = oneshot::channel();
@@ -147,6 +169,8 @@ impl Engine {
                 partitions: partitions.clone(),
                 readings: journal.readings.clone(),
                 results: journal.results.clone(),
+                dead_letters: journal.dead_letters.clone(),
+                journal: ResultId::EMPTY.with_text(&journal.id),
                 emitted: journal.emitted.get(&lane).copied(),
                 store: store.clone(),
                 checkpoint_every: settings.checkpoint_every,

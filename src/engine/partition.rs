@@ -14,7 +14,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use crate::engine::plan::LanePlan;
-use crate::engine::round::{Collected, Round, SharedRows, Work};
+use crate::engine::restore::partition_of;
+use crate::engine::round::{Collected, Idle, Round, SharedRows, Work};
 use crate::engine::sensor::{Apply, SensorActor};
 use crate::engine::step::codec::StateError;
 use crate::engine::step::{Place, SensorState};
@@ -27,6 +28,9 @@ use crate::store::{StateKey, Store, StoreError};
 const BURST_SENSORS: usize = 64;
 /// Readings that are handed out before the partition yields.
 const BURST_ROWS: u32 = 512;
+/// Most messages waiting: a lane waits for the end of its round before it sends the next one, so this is a
+/// number of lanes.
+const MAILBOX_MAX: usize = 1_024;
 
 /// Why a partition cannot go on with a lane: the lane stops, intake goes on.
 #[derive(Debug, thiserror::Error)]
@@ -81,14 +85,25 @@ impl Message for AddLane {
     type Result = ();
 }
 
+/// Sensors that panicked, as they are without what made them do so.
+struct Restore {
+    lane: usize,
+    sensors: Vec<(KeyRef, SensorState)>,
+}
+
+impl Message for Restore {
+    type Result = ();
+}
+
 /// All partitions.
 #[derive(Clone)]
 pub struct Partitions(Vec<Addr<PartitionActor>>);
 
 impl Partitions {
-    /// Starts `count` partitions, each on a thread of its own.
-    pub fn spawn(store: &Arc<Store>, count: usize) -> Self {
-        Self((0..count).map(|_| PartitionActor::spawn(store.clone())).collect())
+    /// Starts `count` partitions, each on a thread of its own. A sensor that did nothing for `idle_saves` saves
+    /// goes to sleep.
+    pub fn spawn(store: &Arc<Store>, count: usize, idle_saves: u64) -> Self {
+        Self((0..count).map(|_| PartitionActor::spawn(store.clone(), idle_saves)).collect())
     }
 
     /// How many there are.
@@ -109,6 +124,25 @@ impl Partitions {
         for (partition, wake) in self.0.iter().zip(wake) {
             let add = AddLane { number, plan: plan.clone(), wake };
             partition.send(add).await.map_err(|_| PartitionError::Gone)?;
+        }
+        Ok(())
+    }
+
+    /// Puts rebuilt sensors of `lane` in the place of those that panicked.
+    ///
+    /// # Errors
+    /// [`PartitionError::Gone`].
+    pub async fn restore(
+        &self,
+        lane: usize,
+        sensors: Vec<(KeyRef, SensorState)>,
+    ) -> Result<(), PartitionError> {
+        let mut hands: Vec<Vec<_>> = self.0.iter().map(|_| Vec::new()).collect();
+        for (key, state) in sensors {
+            hands[partition_of(&key.1, self.0.len())].push((key, state));
+        }
+        for (partition, sensors) in self.0.iter().zip(hands) {
+            partition.send(Restore { lane, sensors }).await.map_err(|_| PartitionError::Gone)?;
         }
         Ok(())
     }
@@ -146,13 +180,18 @@ impl Partitions {
 /// The sensors of all lanes on one thread.
 struct PartitionActor {
     store: Arc<Store>,
+    /// A sensor that did nothing for so many saves goes to sleep.
+    idle_saves: u64,
     /// By the lane's number.
     lanes: FxHashMap<usize, Rc<RefCell<Share>>>,
 }
 
 impl PartitionActor {
-    fn spawn(store: Arc<Store>) -> Addr<Self> {
-        Self::start_in_arbiter(&Arbiter::new().handle(), move |_| Self { store, lanes: FxHashMap::default() })
+    fn spawn(store: Arc<Store>, idle_saves: u64) -> Addr<Self> {
+        Self::start_in_arbiter(&Arbiter::new().handle(), move |ctx| {
+            ctx.set_mailbox_capacity(MAILBOX_MAX);
+            Self { store, idle_saves, lanes: FxHashMap::default() }
+        })
     }
 }
 
@@ -164,12 +203,21 @@ impl Handler<AddLane> for PartitionActor {
     type Result = ();
 
     fn handle(&mut self, AddLane { number, plan, wake }: AddLane, _: &mut Context<Self>) {
-        let mut share = Share::new(plan, self.store.clone());
+        let mut share = Share::new(plan, self.store.clone(), self.idle_saves);
         for (key, state) in wake {
             let due = share.due(&key, &state);
             share.wheel.set(&key, &due);
         }
         self.lanes.insert(number, Rc::new(RefCell::new(share)));
+    }
+}
+
+impl Handler<Restore> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, Restore { lane, sensors }: Restore, _: &mut Context<Self>) {
+        let Some(share) = self.lanes.get(&lane) else { return };
+        sensors.into_iter().for_each(|(key, state)| share.borrow_mut().adopt(key, state));
     }
 }
 
@@ -231,6 +279,7 @@ struct Share {
     /// Per grouping.
     sensors: Vec<FxHashMap<Arc<str>, Entry>>,
     wheel: Wheel,
+    idle_saves: u64,
     /// Rounds with [`Work::Save`] so far.
     saves: u64,
 }
@@ -243,15 +292,11 @@ struct Entry {
     busy_at: u64,
 }
 
-/// A sensor that did nothing for so many saves is stopped; its state is in the store. With a save every 30 s
-/// that is about ten minutes.
-const IDLE_SAVES: u64 = 20;
-
 impl Share {
-    fn new(plan: Arc<LanePlan>, store: Arc<Store>) -> Self {
+    fn new(plan: Arc<LanePlan>, store: Arc<Store>, idle_saves: u64) -> Self {
         let sensors = plan.keyings.iter().map(|_| FxHashMap::default()).collect();
         let wheel = Wheel::new(plan.source_scoped.len());
-        Self { plan, store, sensors, wheel, saves: 0 }
+        Self { plan, store, sensors, wheel, idle_saves, saves: 0 }
     }
 
     /// The sensors of a round.
@@ -261,7 +306,7 @@ impl Share {
             Work::Tick(moment) => {
                 self.wheel.take_timers(moment.service_ns).into_iter().map(|key| (key, 0..0)).collect()
             }
-            Work::Save => self.to_save(),
+            Work::Save(idle) => self.to_save(*idle),
         }
     }
 
@@ -280,12 +325,14 @@ impl Share {
     }
 
     /// Sensors with something new, and goodbye to those that have been idle long enough.
-    fn to_save(&mut self) -> Vec<Touched> {
+    fn to_save(&mut self, idle: Idle) -> Vec<Touched> {
         self.saves += 1;
-        let saves = self.saves;
+        let (saves, idle_saves) = (self.saves, self.idle_saves);
         let mut touched = Vec::new();
         for (keying, sensors) in self.sensors.iter_mut().enumerate() {
-            sensors.retain(|_, entry| entry.is_dirty || saves - entry.busy_at < IDLE_SAVES);
+            if idle == Idle::Sleeps {
+                sensors.retain(|_, entry| entry.is_dirty || saves - entry.busy_at <= idle_saves);
+            }
             for (key, entry) in sensors.iter_mut().filter(|(_, entry)| entry.is_dirty) {
                 entry.is_dirty = false;
                 touched.push(((keying as u16, key.clone()), 0..0));
@@ -300,7 +347,7 @@ impl Share {
         round: &Arc<Round>,
         position: Offset,
     ) -> Result<(), PartitionError> {
-        let is_save = matches!(*round.work, Work::Save);
+        let is_save = matches!(*round.work, Work::Save(_));
         for (key, rows) in burst {
             let saves = self.saves;
             let entry = self.entry(key, position)?;

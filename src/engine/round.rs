@@ -24,7 +24,16 @@ pub enum Work {
     /// The clock.
     Tick(Moment),
     /// States are to be saved.
-    Save,
+    Save(Idle),
+}
+
+/// What becomes of sensors that have done nothing for long when states are saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// They go to sleep: the store has their states.
+    Sleeps,
+    /// They stay: an earlier save failed, so the store may not have their states.
+    Stays,
 }
 
 /// A batch arranged for the sensors.

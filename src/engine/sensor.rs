@@ -71,7 +71,7 @@ impl Handler<Apply> for SensorActor {
         // A wake without rows took the key off the wheel: the partition must be told anew.
         let woken = rows.is_empty();
         match &*round.work {
-            Work::Save => return self.save(&round),
+            Work::Save(_) => return self.save(&round),
             Work::Tick(moment) => Self::place(plan, key, (moment.service_ns, moment.wall), |place| {
                 state.on_tick(place, *moment, &mut effects);
                 due = state.due(place);

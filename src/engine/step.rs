@@ -25,6 +25,8 @@ mod idle;
 pub struct SensorState {
     /// Every record below it is in the state.
     pub applied: Offset,
+    /// A step without a reading of its own panicked: it does nothing until its next reading.
+    rests: bool,
     pipelines: Vec<PipelineState>,
     /// Alerts on readings.
     alerts: Vec<alert::State>,
@@ -102,6 +104,7 @@ impl SensorState {
         };
         Self {
             applied,
+            rests: false,
             pipelines: keying.pipelines.iter().map(pipeline).collect(),
             alerts: states(&keying.alerts),
         }
@@ -109,6 +112,11 @@ impl SensorState {
 
     /// Applies the rows that are not in the state yet.
     pub fn on_rows(&mut self, place: &Place<'_>, rows: &Rows<'_>, effects: &mut Effects) {
+        let is_new = |row: &u32| rows.batch.base.plus(u64::from(*row)) >= self.applied;
+        self.rests &= !rows.rows.last().is_some_and(is_new);
+        if self.rests {
+            return self.pass_over(rows.batch.end());
+        }
         for row in rows.rows {
             let reading = rows.batch.reading(*row as usize);
             if reading.offset() >= self.applied {
@@ -127,9 +135,11 @@ impl SensorState {
 
     /// Looks at the timers.
     pub fn on_tick(&mut self, place: &Place<'_>, moment: alert::Moment, effects: &mut Effects) {
-        if moment.cause < self.applied {
+        if moment.cause < self.applied || self.rests {
             return;
         }
+        #[cfg(test)]
+        tests::planted_in_tick(place, moment);
         let Config { alerts, .. } = &*place.plan.config;
         for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
             PipelineStep { place, plan, state: &mut *state, effects }.fire_idle(moment);
@@ -145,6 +155,13 @@ impl SensorState {
         self.applied = moment.cause.plus(1);
     }
 
+    /// Passes over everything below `end`, because it made the sensor panic: what has no reading of its own would
+    /// do so again at once, so windows and timers that are due rest until the next reading.
+    pub fn pass_over(&mut self, end: Offset) {
+        self.applied = self.applied.max(end);
+        self.rests = true;
+    }
+
     /// Fires everything that is open: the input ends.
     pub fn on_end(&mut self, place: &Place<'_>, cause: Offset, effects: &mut Effects) {
         for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
@@ -156,6 +173,9 @@ impl SensorState {
     pub fn due(&self, place: &Place<'_>) -> Due {
         let Config { alerts, pipelines, .. } = &*place.plan.config;
         let mut due = Due::default();
+        if self.rests {
+            return due;
+        }
         let mut timers = Vec::new();
         for (plan, state) in place.keying.pipelines.iter().zip(&self.pipelines) {
             let pipeline = &pipelines[plan.index];
@@ -189,6 +209,8 @@ impl SensorState {
         reading: Reading<'_>,
         effects: &mut Effects,
     ) {
+        #[cfg(test)]
+        tests::planted_in_reading(reading);
         let shape = reading.row().shape as usize;
         for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
             if let Some(bindings) = rows.views.pipelines[plan.index][shape].as_deref() {

@@ -37,7 +37,9 @@ pub enum Record {
     Quarantine {
         /// The lane.
         lane: Arc<str>,
-        /// The key.
+        /// The grouping, as the store names it: lanes may group by several keys.
+        grouping: u64,
+        /// The key whose readings are skipped; other keys' readings in the range count.
         key: Arc<str>,
         /// First offset skipped.
         from: Offset,

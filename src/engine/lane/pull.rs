@@ -5,15 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{LaneError, Start};
+use super::quarantine::Quarantines;
+use super::rebuild::{Rebuilt, rebuild};
+use super::{LaneError, Start, keep};
 use crate::alert::Moment;
 use crate::engine::checkpoint::Checkpoint;
+use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
-use crate::engine::round::{Saved, SharedRows, Work};
+use crate::engine::round::{Idle, Saved, SharedRows, Work};
 use crate::engine::view::Views;
 use crate::engine::watermarks::Watermarks;
+use crate::engine::wheel::KeyRef;
 use crate::engine::{LaneStatus, restore};
 use crate::journal::{Chunk, Clock, Content, OutputFrame, Reader, Record, Refused, Work as Append};
 use crate::model::{Batch, Offset};
@@ -21,8 +24,6 @@ use crate::store::StoreError;
 
 /// Outputs that may wait for the journal before the lane stops pulling.
 const PENDING_OUTPUTS_MAX: usize = 50_000;
-/// How long a refused append of outputs waits before it is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 type Appended = std::pin::Pin<Box<dyn Future<Output = Result<(), Refused>>>>;
 type Saving = tokio::task::JoinHandle<Result<(), StoreError>>;
@@ -44,6 +45,15 @@ pub(super) struct Lane {
     checkpoint: Offset,
     /// States of a save that failed: they go with the next one.
     unsaved: BTreeMap<(u16, Arc<str>), Vec<u8>>,
+    /// Readings that made sensors panic, since the checkpoint.
+    quarantines: Quarantines,
+}
+
+/// What a round left to do.
+struct Rounded {
+    saved: Vec<Saved>,
+    /// How many sensors panicked.
+    panicked: usize,
 }
 
 impl Lane {
@@ -64,6 +74,7 @@ impl Lane {
             }
         };
         let position = checkpoint.position;
+        let quarantines = Quarantines::read(&plan, &start.readings, position).await?;
         let wake = restore::states(&plan, &store, start.partitions.count(), &start.observer)?;
         start.partitions.add_lane(&plan, start.number, wake).await?;
         let suppress_below = start.emitted.unwrap_or(position);
@@ -78,6 +89,7 @@ impl Lane {
             saving: None,
             checkpoint: position,
             unsaved: BTreeMap::new(),
+            quarantines,
             start,
         })
     }
@@ -104,8 +116,8 @@ impl Lane {
         while let Some(chunk) = self.reader.try_next().await? {
             self.process(chunk).await?;
         }
-        if let Some((saving, _)) = self.saving.take() {
-            self.on_saved((saving.await, self.checkpoint));
+        if let Some((saving, position)) = self.saving.take() {
+            self.on_saved((saving.await, position));
         }
         self.save().await?;
         if let Some((saving, position)) = self.saving.take() {
@@ -141,8 +153,9 @@ impl Lane {
         let plan = self.start.plan.clone();
         let views = Views::new(&plan, batch);
         let trajectories = self.watermarks.advance(&plan, &views, batch, self.clock.wall);
-        let grouped: Vec<_> =
+        let mut grouped: Vec<_> =
             plan.keyings.iter().map(|keying| Grouped::new(&plan, keying, &views, batch)).collect();
+        self.quarantines.skip(batch, &mut grouped);
         let keys = self.deal(&grouped);
         let (batch, clock, position) = (batch.clone(), self.clock, base);
         let rows = batch.len() as u64;
@@ -167,12 +180,13 @@ impl Lane {
     }
 
     /// One round in all partitions; takes over its outputs.
-    async fn round(&mut self, work: Arc<Work>, keys: Vec<Vec<(u16, u32)>>) -> Result<Vec<Saved>, LaneError> {
+    async fn round(&mut self, work: Arc<Work>, keys: Vec<Vec<(u16, u32)>>) -> Result<Rounded, LaneError> {
         let done = self.start.partitions.round(self.start.number, &work, keys).await?;
-        for (_, key) in &done.panicked {
-            self.start.observer.panicked(key);
+        let (mut effects, panicked) = (done.collected.effects, done.panicked.len());
+        if panicked > 0 {
+            effects.merge(self.put_back(&work, done.panicked).await?);
+            effects.sort();
         }
-        let mut effects = done.collected.effects;
         self.start.observer.transitions(&effects);
         effects.emissions.retain(|emission| emission.cause >= self.suppress_below);
         self.start.observer.effects(&effects, done.active);
@@ -180,7 +194,25 @@ impl Lane {
             self.pending.causes.push(emission.cause);
             self.pending.outputs.push(emission.output);
         }
-        Ok(done.collected.saved)
+        Ok(Rounded { saved: done.collected.saved, panicked })
+    }
+
+    /// Sets aside what made sensors panic in this round and puts them back without it; what they put out then.
+    async fn put_back(&mut self, work: &Work, panicked: Vec<KeyRef>) -> Result<Effects, LaneError> {
+        panicked.iter().for_each(|(_, key)| self.start.observer.panicked(key));
+        let to = self.reader.position();
+        let from = match work {
+            Work::Rows(rows) => {
+                self.quarantines.set_aside(&self.start, rows, &panicked).await?;
+                rows.position
+            }
+            Work::Tick(moment) => moment.cause,
+            Work::Save(_) => to,
+        };
+        let Rebuilt { sensors, effects } =
+            rebuild(&self.start, &self.quarantines, panicked, (from, to)).await?;
+        self.start.partitions.restore(self.start.number, sensors).await?;
+        Ok(effects)
     }
 
     /// Hands pending outputs to the journal, one frame at a time: what comes meanwhile forms the next one.
@@ -195,15 +227,7 @@ impl Lane {
         let mut frame = std::mem::take(&mut self.pending);
         frame.emitted.insert(self.start.plan.lane.clone(), position);
         let (frame, results) = (Arc::new(frame), self.start.results.clone());
-        let append = async move {
-            loop {
-                match results.append(Append::Outputs(frame.clone())).await {
-                    Ok(_) => return Ok(()),
-                    Err(Refused::Disk) => tokio::time::sleep(RETRY_AFTER).await,
-                    Err(Refused::Closed) => return Err(Refused::Closed),
-                }
-            }
-        };
+        let append = async move { keep(&results, || Append::Outputs(frame.clone())).await };
         self.appending = Some((Box::pin(append), position));
     }
 
@@ -233,8 +257,12 @@ impl Lane {
             return Ok(());
         }
         let nobody = vec![Vec::new(); self.start.partitions.count()];
-        for Saved { key, bytes } in self.round(Arc::new(Work::Save), nobody).await? {
-            self.unsaved.insert(key, bytes);
+        let idle = if self.unsaved.is_empty() { Idle::Sleeps } else { Idle::Stays };
+        let Rounded { saved, panicked } = self.round(Arc::new(Work::Save(idle)), nobody).await?;
+        self.unsaved.extend(saved.into_iter().map(|Saved { key, bytes }| (key, bytes)));
+        if panicked > 0 {
+            // A state is missing, so the old checkpoint holds on.
+            return Ok(());
         }
         self.settle().await?;
         let (plan, store) = (self.start.plan.clone(), self.start.store.clone());
@@ -261,6 +289,7 @@ impl Lane {
             Ok(()) => {
                 self.unsaved.clear();
                 self.checkpoint = position;
+                self.quarantines.forget(position);
             }
             Err(error) => {
                 tracing::error!(

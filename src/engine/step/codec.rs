@@ -33,6 +33,7 @@ impl SensorState {
     pub fn put(&self, plan: &LanePlan, keying: &Keying, out: &mut Vec<u8>) {
         out.push(VERSION);
         put_varint(out, self.applied.0);
+        out.push(u8::from(self.rests));
         put_varint(out, self.pipelines.len() as u64);
         for (pipeline, state) in keying.pipelines.iter().zip(&self.pipelines) {
             put_varint(out, plan.config.pipelines[pipeline.index].generation);
@@ -62,6 +63,7 @@ impl SensorState {
             return Err(StateError::Newer(version));
         }
         let mut state = Self::new(keying, Offset(input.varint()?));
+        state.rests = input.byte()? == 1;
         for _ in 0..input.count(bytes.len())? {
             let generation = input.varint()?;
             let mut part = take_part(&mut input)?;
