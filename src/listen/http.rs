@@ -286,11 +286,26 @@ mod tests {
     #[test]
     fn a_problem_says_where() {
         let rejection = Rejection::new(Reason::Schema, "900 is greater than the maximum of 400");
-        check(rejection.clone(), expect![[r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"900 is greater than the maximum of 400"}"#]]);
+        check(
+            rejection.clone(),
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"900 is greater than the maximum of 400"}"#
+            ]],
+        );
         let (pointer, record) = (Some("/3/speed_kmh".into()), Some(3));
-        check(Rejection { pointer, record, ..rejection.clone() }, expect![[r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/3/speed_kmh: 900 is greater than the maximum of 400","pointer":"/3/speed_kmh","record":3}"#]]);
+        check(
+            Rejection { pointer, record, ..rejection.clone() },
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/3/speed_kmh: 900 is greater than the maximum of 400","pointer":"/3/speed_kmh","record":3}"#
+            ]],
+        );
         let (pointer, line) = (Some("/speed_kmh".into()), Some(17));
-        check(Rejection { pointer, line, ..rejection }, expect![[r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/speed_kmh: 900 is greater than the maximum of 400","pointer":"/speed_kmh","line":17}"#]]);
+        check(
+            Rejection { pointer, line, ..rejection },
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/speed_kmh: 900 is greater than the maximum of 400","pointer":"/speed_kmh","line":17}"#
+            ]],
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::access::ANONYMOUS;
 use crate::config::Anonymous;
+use crate::journal::Work;
 use crate::model::Offset;
 
 use harness::{Options, Site, TELEMETRY, TOPIC, run};
@@ -94,6 +95,12 @@ fn what_is_not_on_disk_is_not_acknowledged() {
         let waited = timeout(A_WHILE, mqtt.publish_batch(&publish, &mut acks)).await;
         assert!(waited.is_err() && acks.is_empty(), "{waited:?} {acks:?}");
 
+        let mut other = site.mqtt(Version::V311).await;
+        assert_eq!(site.publish(&mut other, &[Publish::at_most_once(TOPIC, TELEMETRY)]).await, []);
+        other.ping().await.expect("the connection goes on");
+        let dropped = "forebay_listen_dropped_total{protocol=\"mqtt\",reason=\"overload\"}";
+        site.metric_becomes(dropped, 1.0).await;
+
         let coap = site.coap().await;
         let response = coap.call(&Call::post(TOPIC).body(50, TELEMETRY)).await.expect("an answer");
         assert_eq!((response.code, &*response.payload), (Code::SERVICE_UNAVAILABLE, b"overload".as_slice()));
@@ -111,6 +118,31 @@ fn what_is_not_on_disk_is_not_acknowledged() {
         assert!(answer.body.contains("/problems/disk"), "{}", answer.body);
         let response = coap.call(&Call::post(TOPIC).body(50, b"{".as_slice())).await.expect("an answer");
         assert_eq!((response.code, &*response.payload), (Code::SERVICE_UNAVAILABLE, b"disk".as_slice()));
+    });
+}
+
+/// The door is shut before a body is read: the head alone is sent, and answered.
+#[test]
+fn overload_is_answered_before_anything_is_looked_at() {
+    run(Options { linger: Duration::from_secs(2), ..Options::default() }, async |site: &Site| {
+        site.post("/ingest/fleet/v17/telemetry", "", TELEMETRY).await;
+        // Until the linger is over, this fills the queue.
+        let backlog = site.journal.readings.append(Work::Readings(harness::backlog()));
+        let answers = async {
+            let head = "POST /ingest/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\n";
+            let answer = site.http(head.as_bytes()).await;
+            assert_eq!(answer.status, 503);
+            assert!(answer.body.contains("/problems/overload"), "{}", answer.body);
+            let coap = site.coap().await;
+            let response =
+                coap.call(&Call::post("nobody/here").body(50, b"{".as_slice())).await.expect("an answer");
+            assert_eq!(response.code, Code::SERVICE_UNAVAILABLE);
+            assert!(response.max_age_s.is_some_and(|seconds| (5..37).contains(&seconds)), "{response:?}");
+            assert_eq!(site.letters().await.len(), 0);
+        };
+        let (kept, ()) = tokio::join!(backlog, answers);
+        assert!(kept.is_ok(), "{kept:?}");
+        assert_eq!(site.post("/ingest/fleet/v17/telemetry", "", TELEMETRY).await.status, 202);
     });
 }
 

@@ -19,7 +19,8 @@ use crate::config::{
 use crate::intake::Intake;
 use crate::journal::{self, Content, Journal};
 use crate::listen::{Door, Pages, Parts, Setup, start};
-use crate::model::{DeadLetter, Offset};
+use crate::model::batch::NewReading;
+use crate::model::{Batch, BatchBuilder, DeadLetter, Identity, Offset, Timestamp};
 use crate::telemetry::Metrics;
 
 /// A topic the source takes.
@@ -36,11 +37,17 @@ pub struct Options {
     pub anonymous: Anonymous,
     pub linger: Duration,
     pub max_connections: usize,
+    pub message_bytes_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { anonymous: Anonymous::Loopback, linger: Duration::ZERO, max_connections: 16 }
+        Self {
+            anonymous: Anonymous::Loopback,
+            linger: Duration::ZERO,
+            max_connections: 16,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+        }
     }
 }
 
@@ -114,7 +121,11 @@ fn open(
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners = [
         Listener { max_connections: options.max_connections, ..listener("mqtt", ListenerKind::Mqtt, any) },
-        Listener { bind: vec![any, any], ..listener("coap", ListenerKind::Coap, any) },
+        Listener {
+            bind: vec![any, any],
+            max_message_bytes: options.message_bytes_max,
+            ..listener("coap", ListenerKind::Coap, any)
+        },
         listener("http", ListenerKind::Http, any),
     ];
     let listening = start(&listeners, &parts).expect("free ports");
@@ -214,6 +225,23 @@ impl Site {
         letters
     }
 
+    /// The dead letter at this offset, as soon as it is on disk.
+    pub async fn letter(&self, offset: usize) -> DeadLetter {
+        let mut reader = self.journal.dead_letters.reader(Offset(offset as u64));
+        timeout(PATIENCE, reader.next()).await.expect("it comes").expect("reads");
+        self.letters().await.swap_remove(offset)
+    }
+
+    /// Waits until a sample has this value.
+    pub async fn metric_becomes(&self, name: &str, value: f64) {
+        let becomes = async {
+            while !self.metrics.encode_text().contains(name) || self.metric(name) != value {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, becomes).await.expect("the metric gets there");
+    }
+
     /// The value of the sample that `/metrics` shows as `name`.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.encode_text();
@@ -248,4 +276,16 @@ pub fn coap_post(message_id: u16, path: &[u8], payload: &[u8]) -> Vec<u8> {
     datagram.push(0xff);
     datagram.extend(payload);
     datagram
+}
+
+/// Readings that take more than half of the queue of `readings`.
+pub fn backlog() -> Batch {
+    let mut builder = BatchBuilder::default();
+    let (time, received) = (Timestamp::default(), Timestamp::default());
+    let reading = NewReading { source: "s", sensor: "a", time, received, flags: 0, fields: &[], tags: &[] };
+    while builder.batch().bytes() < 9 << 20 {
+        builder.push(reading);
+        builder.end_message(Identity::None);
+    }
+    builder.finish()
 }

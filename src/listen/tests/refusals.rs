@@ -132,12 +132,29 @@ fn over_coap() {
         let response =
             coap.call(&Call::post(TOPIC).body(50, vec![b'x'; 10_000_000])).await.expect("an answer");
         assert_eq!(response.code, Code::REQUEST_ENTITY_TOO_LARGE);
-        assert!(response.size1_bytes.is_some());
+        assert_eq!(response.size1_bytes, Some(MESSAGE_BYTES_MAX as u32));
+        let last = site.letter(cases.len() + 1).await;
+        assert_eq!((last.reason, last.length_bytes), (Reason::TooLarge, MESSAGE_BYTES_MAX as u64 + 1));
         let answer =
             harness::exchange(&harness::udp().await, site.coap, &harness::coap_post(1, b"\xff", b"1")).await;
         assert_eq!(answer[1] >> 5, 4, "a path that is not UTF-8: {answer:02x?}");
         let response = coap.call(&Call::post(TOPIC).body(50, TELEMETRY)).await.expect("an answer");
         assert_eq!(response.code, Code::CHANGED);
+    });
+}
+
+/// A body that arrives whole is kept with its topic and its beginning, and answered after that.
+#[test]
+fn over_coap_too_large_in_one_datagram() {
+    run(Options { message_bytes_max: 5000, ..Options::default() }, async |site: &Site| {
+        let socket = harness::udp().await;
+        let large = [b'x'; 6000];
+        let answer = harness::exchange(&socket, site.coap, &harness::coap_post(1, b"a/b", &large)).await;
+        assert_eq!(answer[1], 0x8d, "4.13: {answer:02x?}");
+        assert_eq!(seen(&site.letters().await), [(Reason::TooLarge, "a/b", &large[..KEPT_BYTES_MAX])]);
+        assert_eq!(site.letters().await[0].length_bytes, 6000);
+        let fits = harness::coap_post(2, TOPIC.as_bytes(), TELEMETRY);
+        assert_eq!(harness::exchange(&socket, site.coap, &fits).await[1], 0x44, "2.04");
     });
 }
 
