@@ -212,7 +212,7 @@ fn serve_http(socket: TcpListener, listener: &Listener, permits: Arc<Semaphore>,
 
 fn serve_coap(socket: UdpSocket, listener: &Listener, parts: Parts) {
     let Parts { door, tracker, shutdown, .. } = parts;
-    let host = Arc::new(coap::CoapHost::new(door, listener.max_message_bytes));
+    let host = Arc::new(coap::CoapHost::new(door, listener.max_message_bytes, tracker.clone()));
     let body_bytes_max = listener.max_message_bytes.max(DATAGRAM_BYTES_MAX);
     let settings = ::coap::Settings { body_bytes_max, ..::coap::Settings::default() };
     let name = listener.name.clone();

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coap::{Code, Dropped, Host, Method, Request, Response};
 use futures_util::future;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::access::{Origin, Principal};
 use crate::intake::Rejection;
@@ -28,11 +30,16 @@ const CORE_PATH: &str = ".well-known/core";
 /// Content formats a source may take: SenML JSON and CBOR, JSON, CBOR.
 const CONTENT_FORMATS: &str = "110 112 50 60";
 
+/// Dead letters of broken-off uploads on their way to the disk at once; beyond that they are only counted.
+const TRACES_MAX: usize = 16;
+
 /// The embedder of the CoAP server.
 pub(super) struct CoapHost {
     door: Arc<Door>,
+    tracker: TaskTracker,
     links: Bytes,
     message_bytes_max: usize,
+    traces: Arc<Semaphore>,
 }
 
 /// What is done with a request.
@@ -46,9 +53,9 @@ enum Plan {
 }
 
 impl CoapHost {
-    pub(super) fn new(door: Arc<Door>, message_bytes_max: usize) -> Self {
-        let links = links(&door);
-        Self { door, links, message_bytes_max }
+    pub(super) fn new(door: Arc<Door>, message_bytes_max: usize, tracker: TaskTracker) -> Self {
+        let (links, traces) = (links(&door), Arc::new(Semaphore::new(TRACES_MAX)));
+        Self { door, tracker, links, message_bytes_max, traces }
     }
 
     fn plan(&self, request: Request, received: Timestamp) -> Plan {
@@ -72,19 +79,43 @@ impl CoapHost {
     }
 
     fn too_large(&self, request: &Request, principal: Principal, received: Timestamp) -> DeadLetter {
-        let (length, limit) = (request.payload.len(), self.message_bytes_max);
+        let length = request.payload.len();
         DeadLetter {
-            source: "".into(),
-            reason: Reason::TooLarge,
-            detail: format!("payload of {length} bytes exceeds {limit}"),
+            detail: format!("payload of {length} bytes exceeds {}", self.message_bytes_max),
             topic: request.path.as_str().into(),
             principal: principal.name().clone(),
             received,
-            line: None,
             payload: request.payload.slice(..length.min(KEPT_BYTES_MAX)),
             length_bytes: length as u64,
+            ..self.trace()
+        }
+    }
+
+    /// What is known of an upload that was broken off in the middle: only that it would be too large.
+    fn trace(&self) -> DeadLetter {
+        DeadLetter {
+            source: "".into(),
+            reason: Reason::TooLarge,
+            detail: format!("upload exceeds {} bytes, broken off", self.message_bytes_max),
+            topic: "".into(),
+            principal: "".into(),
+            received: clock::now(),
+            line: None,
+            payload: Bytes::new(),
+            length_bytes: self.message_bytes_max as u64 + 1,
             identity: Identity::None,
         }
+    }
+
+    /// The server answers a broken-off upload itself and at once; its trace follows.
+    fn keep_trace(&self) {
+        let Ok(permit) = self.traces.clone().try_acquire_owned() else { return };
+        let (door, letter) = (self.door.clone(), self.trace());
+        self.tracker.spawn(async move {
+            // If it cannot be kept, that is counted.
+            let _ = door.refuse(Protocol::Coap, letter).await;
+            drop(permit);
+        });
     }
 
     async fn refuse_too_large(&self, letter: DeadLetter) -> Response {
@@ -144,6 +175,9 @@ impl Host for CoapHost {
 
     fn dropped(&self, reason: Dropped) {
         self.door.dropped(Protocol::Coap, reason.as_str());
+        if reason == Dropped::TooLarge {
+            self.keep_trace();
+        }
     }
 }
 

@@ -59,29 +59,34 @@ impl HttpHost {
         Self { door, pages, serve, message_bytes_max }
     }
 
-    /// What is read of the body, or why nothing is.
-    fn judge(&self, head: &Head) -> Result<u64, Response> {
-        let area = area(head);
-        match area {
-            Area::Health => return Ok(PAGE_BODY_BYTES_MAX),
-            Area::Part(part) if !self.serve.contains(&part) => return Err(not_found()),
-            Area::Part(_) => {}
+    /// What is read of the body, or what is answered without it.
+    fn judge(&self, head: &Head) -> Admission {
+        let page = Admission::Read { body_bytes_max: PAGE_BODY_BYTES_MAX };
+        let part = match area(head) {
+            Area::Health => return page,
+            Area::Part(part) => part,
+        };
+        if !self.serve.contains(&part) {
+            return Admission::Answer(not_found());
         }
-        self.principal(head).map_err(|_| {
+        if self.principal(head).is_err() {
             self.door.deny(Protocol::Http, head.raw_path());
-            unauthenticated()
-        })?;
-        if area != Area::Part(Serve::Ingest) {
-            return Ok(PAGE_BODY_BYTES_MAX);
+            return Admission::Answer(unauthenticated());
         }
+        if part == Serve::Ingest { self.judge_ingest(head) } else { page }
+    }
+
+    fn judge_ingest(&self, head: &Head) -> Admission {
         if head.method() != Method::Post {
-            return Err(Response::method_not_allowed(&[Method::Post]));
+            return Admission::Answer(Response::method_not_allowed(&[Method::Post]));
         }
-        topic(head)?;
+        if let Err(rejection) = topic(head) {
+            return Admission::Answer(problem(&rejection));
+        }
         if self.door.is_congested() {
-            return Err(self.later(Reason::Overload));
+            return Admission::Answer(self.later(Reason::Overload));
         }
-        Ok(self.message_bytes_max as u64)
+        Admission::Read { body_bytes_max: self.message_bytes_max as u64 }
     }
 
     fn principal(&self, head: &Head) -> Result<Principal, Unauthenticated> {
@@ -96,7 +101,7 @@ impl HttpHost {
     async fn ingest(&self, request: Request) -> Response {
         let (topic, principal) = match (topic(&request.head), self.principal(&request.head)) {
             (Ok(topic), Ok(principal)) => (topic, principal),
-            (Err(response), _) => return response,
+            (Err(rejection), _) => return problem(&rejection),
             (_, Err(Unauthenticated)) => return unauthenticated(),
         };
         let head = &request.head;
@@ -155,10 +160,7 @@ impl HttpHost {
 
 impl Host for HttpHost {
     fn admit(&self, head: &Head) -> Admission {
-        match self.judge(head) {
-            Ok(body_bytes_max) => Admission::Read { body_bytes_max },
-            Err(response) => Admission::Answer(response),
-        }
+        self.judge(head)
     }
 
     async fn handle(&self, request: Request) -> Response {
@@ -193,13 +195,13 @@ fn area(head: &Head) -> Area {
 }
 
 /// The topic path behind `/ingest/`. What is a separator or wildcard elsewhere cannot be part of a level.
-fn topic(head: &Head) -> Result<String, Response> {
+fn topic(head: &Head) -> Result<String, Rejection> {
     let levels: Vec<&str> = head.segments().skip(1).collect();
     let is_level = |level: &&str| !level.contains(['/', '+', '#', '\0']);
     match levels.iter().find(|level| !is_level(level)) {
         Some(level) => {
             let text = format!("topic level {level:?} holds a separator, wildcard or NUL");
-            Err(problem(&Rejection::new(Reason::Malformed, text)))
+            Err(Rejection::new(Reason::Malformed, text))
         }
         None => Ok(levels.join("/")),
     }
@@ -284,11 +286,26 @@ mod tests {
     #[test]
     fn a_problem_says_where() {
         let rejection = Rejection::new(Reason::Schema, "900 is greater than the maximum of 400");
-        check(rejection.clone(), expect![[r#""#]]);
+        check(
+            rejection.clone(),
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"900 is greater than the maximum of 400"}"#
+            ]],
+        );
         let (pointer, record) = (Some("/3/speed_kmh".into()), Some(3));
-        check(Rejection { pointer, record, ..rejection.clone() }, expect![[r#""#]]);
+        check(
+            Rejection { pointer, record, ..rejection.clone() },
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/3/speed_kmh: 900 is greater than the maximum of 400","pointer":"/3/speed_kmh","record":3}"#
+            ]],
+        );
         let (pointer, line) = (Some("/speed_kmh".into()), Some(17));
-        check(Rejection { pointer, line, ..rejection }, expect![[r#""#]]);
+        check(
+            Rejection { pointer, line, ..rejection },
+            expect![[
+                r#"{"type":"/problems/schema","title":"Schema Violated","status":422,"detail":"/speed_kmh: 900 is greater than the maximum of 400","pointer":"/speed_kmh","line":17}"#
+            ]],
+        );
     }
 
     #[test]

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn identities_are_stable_over_releases() {
         let at = |identity| hash(identity).map(|hash| format!("{hash:016x}"));
-        expect_test::expect![[r#"None"#]]
+        expect_test::expect![[r#"Some("1d041b6e5d099d95")"#]]
             .assert_eq(&format!("{:?}", at(mqtt("c", &publish(mqtt::Qos::AtLeastOnce)))));
     }
 }
