@@ -44,6 +44,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 const IDLE_SAVES: u64 = 20;
 /// How long a message's identity is remembered over a restart.
 const REMEMBER: Duration = Duration::from_secs(600);
+/// How long lanes may take to finish what is durable; with a full disk they cannot.
+const LANES_GRACE: Duration = Duration::from_secs(60);
 /// How often the clock is journalled.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
@@ -149,7 +151,8 @@ impl App {
     pub async fn stop(self) -> anyhow::Result<()> {
         self.listeners.end().await;
         self.ticks.end().await;
-        let failed = self.engine.stop().await;
+        let failed = tokio::time::timeout(LANES_GRACE, self.engine.stop()).await;
+        let failed = failed.context("lanes did not end in time; their input is processed at the next start")?;
         self.deliveries.end().await;
         self.journal.close().await;
         match failed.into_iter().next() {

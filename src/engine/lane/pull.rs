@@ -108,9 +108,10 @@ impl Lane {
                 biased;
                 appended = wait(&mut self.appending) => self.on_appended(appended)?,
                 saved = wait(&mut self.saving) => self.on_saved(saved),
-                chunk = self.reader.next(), if may_pull => self.process(chunk?).await?,
-                _ = checkpoints.tick() => self.save().await?,
+                // Before the input, which under load is always ready.
                 () = stop.cancelled() => break,
+                _ = checkpoints.tick() => self.save().await?,
+                chunk = self.reader.next(), if may_pull => self.process(chunk?).await?,
             }
         }
         while let Some(chunk) = self.reader.try_next().await? {
