@@ -60,6 +60,6 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
             check::run(&global.config_path()?, show, &mut out, &mut errors).map_err(Failure::Output)
         }
         Command::Backtest(options) => backtest::run(&global.config_path()?, options, global.style()),
-        Command::Status(_) => Ok(FAILED),
+        Command::Status(options) => status::run(global, options),
     }
 }

@@ -36,5 +36,6 @@ pub mod outbox;
 pub mod deliver;
 pub mod sink;
 pub mod listen;
+pub mod admin;
 pub mod app;
 pub mod cli;

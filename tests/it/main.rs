@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics, with the place")]
 
+mod admin;
 mod backtest;
 mod house;
 mod oracle;
