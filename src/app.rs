@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
 use crate::deliver::{Courier, Ports};
 use crate::engine::{self, Engine, EngineSettings};
@@ -36,6 +37,7 @@ use crate::telemetry::{Metrics, clock};
 pub mod pages;
 pub mod ports;
 
+use pages::{AdminPages, Overview};
 use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
 
 /// Time from one checkpoint of a lane to the next.
@@ -62,6 +64,7 @@ pub struct App {
     ticks: Stage,
     engine: Engine,
     deliveries: Stage,
+    admin: Stage,
     started: Instant,
     /// Held for as long as the data directory is ours.
     _lock: File,
@@ -95,23 +98,28 @@ impl App {
         let data_dir = &config.gateway.data_dir;
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
         let lock = lock(data_dir)?;
+        let socket = admin_socket(&config.gateway.admin)?;
         let store = Arc::new(Store::open(&data_dir.join("state"))?);
         let journal = Arc::new(open_journal(&config, &store, &metrics)?);
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics)?;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let settings = EngineSettings {
-            partitions: (cores / 2).max(1),
-            checkpoint_every: CHECKPOINT_EVERY,
-            idle_saves: IDLE_SAVES,
-        };
-        let engine = Engine::start(&config, &journal, &store, &metrics, settings);
+        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings());
         let ticks = start_ticks(&config, &journal, &metrics);
-        let listeners = Stage::default();
         let listening = bound.listening();
+        let overview = Arc::new(Overview {
+            config: config.clone(),
+            metrics: metrics.clone(),
+            journal: journal.clone(),
+            listening: listening.clone(),
+            lanes: engine.lanes(),
+            started,
+        });
+        let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview));
+        let (listeners, admin) = (Stage::default(), Stage::default());
+        admin.tasks.spawn(socket.run(pages.clone(), admin.stop.clone()));
         bound.serve(&Parts {
             door: door(&config, &journal, &metrics)?,
-            pages: Arc::new(pages::Overview {}),
+            pages: Arc::new(AdminPages(pages)),
             tracker: listeners.tasks.clone(),
             shutdown: listeners.stop.clone(),
         });
@@ -124,6 +132,7 @@ impl App {
             ticks,
             engine,
             deliveries,
+            admin,
             started,
             _lock: lock,
         })
@@ -139,11 +148,6 @@ impl App {
         &self.listening
     }
 
-    /// The engine's lanes.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
-    }
-
     /// Drains every stage, the first one first.
     ///
     /// # Errors
@@ -152,14 +156,29 @@ impl App {
         self.listeners.end().await;
         self.ticks.end().await;
         let failed = tokio::time::timeout(LANES_GRACE, self.engine.stop()).await;
-        let failed = failed.context("lanes did not end in time; their input is processed at the next start")?;
+        let failed =
+            failed.context("lanes did not end in time; their input is processed at the next start")?;
         self.deliveries.end().await;
         self.journal.close().await;
+        self.admin.end().await;
         match failed.into_iter().next() {
             Some((lane, error)) => Err(error).with_context(|| format!("lane {lane}")),
             None => Ok(()),
         }
     }
+}
+
+fn engine_settings() -> EngineSettings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    EngineSettings {
+        partitions: (cores / 2).max(1),
+        checkpoint_every: CHECKPOINT_EVERY,
+        idle_saves: IDLE_SAVES,
+    }
+}
+
+fn admin_socket(path: &Path) -> anyhow::Result<AdminSocket> {
+    AdminSocket::bind(path).with_context(|| format!("gateway.admin: cannot open {}", path.display()))
 }
 
 /// One gateway a data directory.

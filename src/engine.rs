@@ -27,7 +27,7 @@ mod restore;
 mod observe;
 
 pub use checkpoint::position as checkpoint_position;
-pub use lane::{Engine, EngineSettings, LaneError};
+pub use lane::{Engine, EngineSettings, LaneError, LaneView};
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

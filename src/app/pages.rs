@@ -1,12 +1,126 @@
-//! The pages of the gateway.
+//! How the whole gateway is doing, for the pages and for `forebay status`.
+//!
+//! A snapshot of what stages show anyway: the journal's marks, the lanes' positions, the metrics. Nothing waits.
 
-use crate::listen::Pages;
+use std::sync::Arc;
+use std::time::Instant;
 
-/// Pages.
-pub struct Overview {}
+use crate::admin::status::{AlertStatus, LaneStatus, ListenerStatus, SinkStatus, Status, StreamStatus};
+use crate::admin::{Admin, Readiness, StatusSource};
+use crate::config::{Config, ListenerKind};
+use crate::engine::LaneView;
+use crate::journal::{Journal, Stream};
+use crate::listen::{Listening, Pages};
+use crate::model::StreamName;
+use crate::telemetry::Metrics;
 
-impl Pages for Overview {
-    fn page(&self, _: &httpd::Request) -> Option<httpd::Response> {
-        None
+/// The gateway as it is seen from outside.
+pub struct Overview {
+    pub(super) config: Arc<Config>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) journal: Arc<Journal>,
+    pub(super) listening: Vec<Listening>,
+    pub(super) lanes: Vec<LaneView>,
+    pub(super) started: Instant,
+}
+
+/// The pages as listeners want them.
+pub struct AdminPages(pub Arc<Admin>);
+
+impl Pages for AdminPages {
+    fn page(&self, request: &httpd::Request) -> Option<httpd::Response> {
+        self.0.page(&request.head)
+    }
+}
+
+impl Readiness for Overview {
+    fn ready(&self) -> Result<(), String> {
+        let failed = self.streams().find(|(name, _)| self.metrics.stream(name.as_str()).failed.get() != 0);
+        match failed {
+            Some((name, _)) => {
+                Err(format!("the {} stream takes nothing: disk full or failed", name.as_str()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl StatusSource for Overview {
+    fn status(&self) -> Status {
+        Status {
+            gateway: self.config.gateway.id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_hash: self.config.hash.clone(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            not_ready: self.ready().err(),
+            listeners: self.listening.iter().map(listener).collect(),
+            streams: self.streams().map(|(name, stream)| self.stream(name, stream)).collect(),
+            lanes: self.lanes.iter().map(|lane| self.lane(lane)).collect(),
+            sinks: self.config.sinks.iter().map(|sink| self.sink(&sink.name)).collect(),
+            alerts: self.config.alerts.iter().map(|alert| self.alert(&alert.name)).collect(),
+            disk_free_bytes: u64::try_from(self.metrics.disk_free_bytes.get()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Overview {
+    fn streams(&self) -> impl Iterator<Item = (StreamName, &Stream)> {
+        let Journal { readings, results, dead_letters, .. } = &*self.journal;
+        [
+            (StreamName::Readings, readings),
+            (StreamName::Results, results),
+            (StreamName::DeadLetters, dead_letters),
+        ]
+        .into_iter()
+    }
+
+    fn stream(&self, name: StreamName, stream: &Stream) -> StreamStatus {
+        StreamStatus {
+            name: name.as_str().to_owned(),
+            durable: stream.durable(),
+            oldest: stream.oldest(),
+            queued_bytes: stream.queued_bytes() as u64,
+            failed: self.metrics.stream(name.as_str()).failed.get() != 0,
+        }
+    }
+
+    fn lane(&self, lane: &LaneView) -> LaneStatus {
+        let position = lane.position();
+        LaneStatus {
+            name: lane.name.to_string(),
+            position: position.position,
+            emitted: position.emitted,
+            checkpoint: position.checkpoint,
+            lag_records: self.journal.readings.durable().0.saturating_sub(position.position.0),
+            lag_seconds: self.metrics.lane(&lane.name).lag_seconds.get(),
+        }
+    }
+
+    fn sink(&self, name: &str) -> SinkStatus {
+        let figures = self.metrics.sink(name);
+        SinkStatus {
+            name: name.to_owned(),
+            lag_records: u64::try_from(figures.lag_records.get()).unwrap_or_default(),
+            lag_seconds: figures.lag_seconds.get(),
+            breaker_open: figures.breaker_open.get() != 0,
+        }
+    }
+
+    fn alert(&self, name: &str) -> AlertStatus {
+        let firing = u64::try_from(self.metrics.alert(name).firing.get()).unwrap_or_default();
+        AlertStatus { name: name.to_owned(), firing }
+    }
+}
+
+fn listener(listening: &Listening) -> ListenerStatus {
+    let kind = match listening.kind {
+        ListenerKind::Mqtt => "mqtt",
+        ListenerKind::Coap => "coap",
+        ListenerKind::Http => "http",
+    };
+    ListenerStatus {
+        name: listening.name.to_string(),
+        kind: kind.to_owned(),
+        address: listening.addr.to_string(),
     }
 }

@@ -144,9 +144,23 @@ pub struct Engine {
 
 struct RunningLane {
     name: Arc<str>,
-    readings: Stream,
     status: watch::Receiver<LaneStatus>,
     ended: oneshot::Receiver<Result<(), LaneError>>,
+}
+
+/// A lane as it is seen from outside: outlives the engine, showing where the lane ended.
+#[derive(Clone)]
+pub struct LaneView {
+    /// The lane's name.
+    pub name: Arc<str>,
+    status: watch::Receiver<LaneStatus>,
+}
+
+impl LaneView {
+    /// Where the lane stands.
+    pub fn position(&self) -> LaneStatus {
+        *self.status.borrow()
+    }
 }
 
 impl Engine {
@@ -179,17 +193,15 @@ impl Engine {
                 status,
             };
             LaneActor::spawn(&arbiter.handle(), start, done);
-            RunningLane { name: lane, readings: journal.readings.clone(), status: shown, ended }
+            RunningLane { name: lane, status: shown, ended }
         });
         Self { lanes: lanes.collect(), stop }
     }
 
-    /// Names of the lanes, where they stand, and how many records they have not seen.
-    pub fn status(&self) -> impl Iterator<Item = (&Arc<str>, LaneStatus, u64)> {
-        self.lanes.iter().map(|lane| {
-            let status = *lane.status.borrow();
-            (&lane.name, status, lane.readings.durable().0.saturating_sub(status.position.0))
-        })
+    /// The lanes as they are seen from outside.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let view = |lane: &RunningLane| LaneView { name: lane.name.clone(), status: lane.status.clone() };
+        self.lanes.iter().map(view).collect()
     }
 
     /// Lets every lane finish what is durable, save its states and end; names and errors of those that failed.
