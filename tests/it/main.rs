@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics, with the place")]
 
 mod backtest;
+mod harness;
 mod house;
+mod http;
 mod oracle;
