@@ -4,5 +4,7 @@
 
 mod admin;
 mod backtest;
+mod harness;
 mod house;
+mod http;
 mod oracle;
