@@ -61,6 +61,7 @@ impl Stream for JournalStream {
                 }
                 Content::Outputs(frame) => Records::Outputs {
                     base,
+                    end: to,
                     written: chunk.received,
                     outputs: frame.outputs.as_slice().into(),
                 },

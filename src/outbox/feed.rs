@@ -22,6 +22,8 @@ pub(super) struct Feed {
 /// Records with rows, the first `taken` of them leased or unwanted.
 struct Held {
     base: Offset,
+    /// One past the last offset, book-keeping behind the rows included.
+    end: Offset,
     rows: Rows,
     taken: usize,
 }
@@ -61,10 +63,12 @@ impl Feed {
 
     /// Keeps records that [`Self::next`] yielded.
     pub(super) fn hold(&mut self, records: Records) {
-        let (base, rows) = match records {
-            Records::Outputs { base, written, outputs } => (base, Rows::Outputs(outputs, written)),
-            Records::Readings(batch) => (batch.base, Rows::Readings(batch)),
-            Records::DeadLetters { base, letters } => (base, Rows::DeadLetters(letters)),
+        let (base, end, rows) = match records {
+            Records::Outputs { base, end, written, outputs } => (base, end, Rows::Outputs(outputs, written)),
+            Records::Readings(batch) => (batch.base, batch.end(), Rows::Readings(batch)),
+            Records::DeadLetters { base, letters } => {
+                (base, base.plus(letters.len() as u64), Rows::DeadLetters(letters))
+            }
             Records::Skip { from, to, why } => {
                 self.lost += if why == Skipped::Lost { to.0.saturating_sub(from.0) } else { 0 };
                 self.position = to;
@@ -73,7 +77,7 @@ impl Feed {
         };
         // A stream may hand out whole batches: what lies before the position was leased before.
         let taken = usize::try_from(self.position.0.saturating_sub(base.0)).unwrap_or(usize::MAX);
-        self.held = Some(Held { base, taken: taken.min(rows.len()), rows });
+        self.held = Some(Held { base, end, taken: taken.min(rows.len()), rows });
     }
 
     /// Leases whatever is there without waiting, as far as `limits` go.
@@ -108,8 +112,10 @@ impl Feed {
             lease.examined += 1;
             held.taken += 1;
         }
-        self.position = self.position.max(held.base.plus(held.taken as u64));
-        if held.taken == held.rows.len() {
+        let is_drained = held.taken == held.rows.len();
+        let position = if is_drained { held.end } else { held.base.plus(held.taken as u64) };
+        self.position = self.position.max(position);
+        if is_drained {
             self.held = None;
         }
     }
@@ -131,5 +137,43 @@ impl Rows {
             Self::Readings(batch) => (Row::Reading(Arc::clone(batch), at), batch.rows()[at].received),
             Self::DeadLetters(letters) => (Row::DeadLetter(Arc::clone(letters), at), letters[at].received),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Route, Start};
+    use crate::model::ResultId;
+    use crate::outbox::test_stream::{TestLog, result};
+    use crate::route::Routes;
+
+    /// What a feed at `position` leases of a frame of three outputs and one record of book-keeping.
+    fn check(position: u64, offsets: &[u64], after: u64) {
+        let (from, alert, severity, to) = (Vec::new(), Vec::new(), Vec::new(), vec!["s".into()]);
+        let route = Route { of: None, from, alert, severity, to, is_final: false };
+        let wants = Routes::new(&[route], &[]).wants("s");
+        let journal = ResultId::EMPTY;
+        let settings = OutboxSettings { sink: "s".into(), wants, start: Start::Now, journal };
+        let mut feed = Feed::new(TestLog::default().reader(), Offset(position));
+        let outputs = (0..3).map(|n| result("k", n)).collect();
+        feed.hold(Records::Outputs {
+            base: Offset(5),
+            end: Offset(9),
+            written: Timestamp::default(),
+            outputs,
+        });
+        let mut lease = Lease::default();
+        feed.take_held(&mut lease, LeaseLimits { rows_max: 2, bytes_max: 1 << 20 }, &settings);
+        let leased: Vec<_> = lease.rows.iter().map(|row| row.offset.0).collect();
+        assert_eq!((leased.as_slice(), feed.position()), (offsets, Offset(after)), "from {position}");
+    }
+
+    #[test]
+    fn a_frame_is_read_whole_but_leased_from_the_position_and_its_bookkeeping_passed() {
+        check(5, &[5, 6], 7);
+        check(6, &[6, 7], 9);
+        check(7, &[7], 9);
+        check(8, &[], 9);
     }
 }

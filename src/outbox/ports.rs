@@ -32,8 +32,10 @@ pub trait Stream: Send {
 pub enum Records {
     /// Outputs at `base` and the offsets after it.
     Outputs {
-        /// Offset of the first.
+        /// Offset of the first; it may lie before the position, as frames are read whole.
         base: Offset,
+        /// One past the last offset of the frame, beyond the outputs where it keeps book behind them.
+        end: Offset,
         /// Wall time of their writing.
         written: Timestamp,
         /// The outputs.

@@ -70,7 +70,8 @@ impl Stream for TestStream {
             let same = log[from..].iter().take(RECORDS_MAX).take_while(|(at, _)| *at == written);
             let outputs: Arc<[_]> = same.map(|(_, output)| output.clone()).collect();
             self.position += outputs.len();
-            Ok(Records::Outputs { base: Offset(from as u64), written, outputs })
+            let (base, end) = (Offset(from as u64), Offset(self.position as u64));
+            Ok(Records::Outputs { base, end, written, outputs })
         }
         .boxed()
     }

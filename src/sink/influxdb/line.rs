@@ -101,6 +101,10 @@ struct Line {
 impl Line {
     fn new(measurement: &str) -> Self {
         let mut head = String::with_capacity(128);
+        if measurement.starts_with('#') {
+            // InfluxDB would take the line for a comment and say that all is well.
+            head.push('\\');
+        }
         push_name(&mut head, measurement, &[',', ' ']);
         Self { head, fields: String::new() }
     }

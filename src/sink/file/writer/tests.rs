@@ -28,7 +28,7 @@ const FAULTS: [Fault; 5] =
 struct Plan {
     path: PathBuf,
     step: usize,
-    fault: Option<(usize, Fault)>,
+    faults: Vec<(usize, Fault)>,
     is_dead: bool,
     /// Length of the live file that a power cut leaves.
     synced: u64,
@@ -49,7 +49,8 @@ impl Plan {
             return Step::Nothing;
         }
         self.step += 1;
-        let Some((_, fault)) = self.fault.filter(|(step, _)| *step == self.step) else { return Step::Whole };
+        let due = self.faults.iter().find(|(step, _)| *step == self.step);
+        let Some(&(_, fault)) = due else { return Step::Whole };
         self.is_dead = matches!(fault, Fault::CrashBefore | Fault::CrashWithin | Fault::PowerCut);
         if fault == Fault::PowerCut && self.path.exists() {
             let file = std::fs::OpenOptions::new().write(true).open(&self.path).unwrap();
@@ -163,9 +164,10 @@ impl World {
     }
 
     /// Starts the process anew.
-    fn start(&self, fault: Option<(usize, Fault)>) -> (Writer, Arc<Mutex<Plan>>) {
+    fn start(&self, faults: impl IntoIterator<Item = (usize, Fault)>) -> (Writer, Arc<Mutex<Plan>>) {
         let synced = std::fs::metadata(self.path()).map_or(0, |metadata| metadata.len());
-        let plan = Plan { path: self.path(), step: 0, fault, is_dead: false, synced };
+        let plan =
+            Plan { path: self.path(), step: 0, faults: faults.into_iter().collect(), is_dead: false, synced };
         let plan = Arc::new(Mutex::new(plan));
         let known = self.state.lock().unwrap().clone();
         let state = known.map_or_else(State::default, |bytes| State::decode("s", &bytes).unwrap());
@@ -238,6 +240,19 @@ fn a_crash_during_the_repair_of_a_crash_does_no_harm() {
             world.deliver(world.start(Some((second, fault))), ROWS);
             assert!(world.deliver(world.start(None), ROWS));
             assert_eq!(world.rows(), expected(0..ROWS), "{fault:?} at {first}, then {second}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_soon_after_an_error_does_no_harm() {
+    const ROWS: u64 = 9;
+    for (error, crash) in (1..=20).flat_map(|error| (1..=3).map(move |steps| (error, error + steps))) {
+        for fault in [Fault::Error, Fault::FalseError] {
+            let world = World::new(20);
+            world.deliver(world.start([(error, fault), (crash, Fault::CrashBefore)]), ROWS);
+            assert!(world.deliver(world.start(None), ROWS));
+            assert_eq!(world.rows(), expected(0..ROWS), "{fault:?} at {error}, crash at {crash}");
         }
     }
 }

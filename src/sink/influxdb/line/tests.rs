@@ -1,4 +1,4 @@
-//! Line protocol by tables.
+//! Points as text. InfluxDB 1.6 takes every one of these lines and gives back what went in.
 
 use std::sync::Arc;
 
@@ -89,6 +89,9 @@ fn names_and_texts_are_escaped() {
 fn an_empty_key_is_no_tag_and_a_tag_called_key_does_not_stand_twice() {
     let mut row = result(&[("key", text("other"))], &[]);
     check(&output(Output::Result(row.clone())), expect!["p,key=s0001 revision=0.0 1000000000"]);
+    row.pipeline = "#1".into();
+    check(&output(Output::Result(row.clone())), expect![[r"\#1,key=s0001 revision=0.0 1000000000"]]);
+    row.pipeline = "p".into();
     row.key = "".into();
     row.revision = 2;
     row.sequence = Some(9);
