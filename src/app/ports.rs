@@ -138,7 +138,7 @@ impl Observer for DeliveryMetrics {
     }
 
     fn breaker(&self, sink: &str, breaker: Breaker) {
-        self.0.sink(sink).breaker_open.set(i64::from(breaker == Breaker::Open));
+        self.0.sink(sink).breaker_open.set(i64::from(breaker != Breaker::Closed));
     }
 
     fn attempted(&self, sink: &str, delivered: usize, took: Duration) {
