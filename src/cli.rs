@@ -11,6 +11,7 @@ use clap::Parser;
 pub mod arguments;
 pub mod backtest;
 pub mod check;
+pub mod demo;
 pub mod failure;
 pub mod run;
 pub mod status;
@@ -51,9 +52,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let global = &arguments.global;
-    global.start_logs()?;
+    global.start_logs(arguments.command.log_levels())?;
     match &arguments.command {
         Command::Run => run::run(&global.config_path()?),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Check(options) => {
             let (mut out, mut errors) = (io::stdout().lock(), io::stderr().lock());
             let show = options.show(global.style());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use super::check::Show;
+use super::demo::{DEMO_EXAMPLES, DemoArguments};
 use super::{Failure, Style};
 use crate::telemetry::logs::{self, LogFormat};
 
@@ -13,6 +14,8 @@ const CONFIG_PATHS: [&str; 2] = ["/etc/forebay/forebay.toml", "forebay.toml"];
 
 /// Levels of logs where `RUST_LOG` does not say.
 const LOG_LEVELS: &str = "info";
+/// The same for the demo, whose lines are the show.
+const DEMO_LOG_LEVELS: &str = "warn";
 
 const LONG_ABOUT: &str = "\
 IoT site gateway: devices speak MQTT, CoAP or HTTP to it; it turns what they send into readings, checks
@@ -22,6 +25,7 @@ alerts, and delivers results to databases, files and pagers, each at its own pac
 const EXAMPLES: &str = "\
 Examples:
   forebay run                                    the gateway
+  forebay demo                                   what it does, with real data, in 80 seconds
   forebay check                                  what is wrong with the configuration, all at once
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
@@ -100,6 +104,9 @@ pub enum Command {
     /// Run the gateway until SIGTERM
     #[command(after_help = RUN_EXAMPLES)]
     Run,
+    /// Show it: a gateway of its own, a real machine's eleven weeks over MQTT, CoAP and HTTP
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArguments),
     /// Say everything that is wrong with the configuration
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),
@@ -147,6 +154,13 @@ pub struct StatusOptions {
     pub url: Option<String>,
 }
 
+impl Command {
+    /// Levels of logs where `RUST_LOG` does not say.
+    pub fn log_levels(&self) -> &'static str {
+        if matches!(self, Self::Demo(_)) { DEMO_LOG_LEVELS } else { LOG_LEVELS }
+    }
+}
+
 impl Global {
     /// The configuration file to read.
     ///
@@ -163,14 +177,14 @@ impl Global {
         if self.json { Style::Json } else { Style::Text }
     }
 
-    /// Starts logging.
+    /// Starts logging, at `levels` where `RUST_LOG` does not say.
     ///
     /// # Errors
     /// Where a variable of the environment asks for something unknown.
-    pub fn start_logs(&self) -> Result<(), Failure> {
+    pub fn start_logs(&self, levels: &str) -> Result<(), Failure> {
         let format = self.log_format.map_or_else(LogFormat::from_env, Ok);
         format
-            .and_then(|format| logs::start(format, LOG_LEVELS))
+            .and_then(|format| logs::start(format, levels))
             .map_err(|error| Failure::Usage(error.to_string()))
     }
 }

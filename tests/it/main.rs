@@ -4,7 +4,5 @@
 
 mod admin;
 mod backtest;
-mod harness;
 mod house;
-mod http;
 mod oracle;
