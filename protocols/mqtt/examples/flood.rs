@@ -1,7 +1,7 @@
 //! A flood of QoS 1 publishes, for measuring a broker or a gateway: `flood ADDR CONNECTIONS SENSORS MESSAGES`.
 //!
 //! Every connection sends its share as fast as acknowledgements allow (window 256), 180 bytes of JSON each, to
-//! `load/sN/telemetry`, with event times that go on by a second per round over the sensors. Prints one JSON
+//! `load/sN/telemetry`, with event times that go on by three seconds per round over the sensors. Prints one JSON
 //! line: messages acknowledged, seconds, rate, and the flood's own CPU time per message. Bounded by MESSAGES.
 
 use std::error::Error;
@@ -85,7 +85,7 @@ async fn publish(plan: Plan, at: usize) -> Result<usize, Failure> {
 
 fn message(plan: &Plan, number: usize) -> (String, String) {
     let (sensor, round) = (number % plan.sensors, number / plan.sensors);
-    let time = START_MS + round as u64 * 1000;
+    let time = START_MS + round as u64 * 3000;
     let value = 20.0 + (number % 97) as f64 / 10.0;
     let payload = format!(
         r#"{{"ts":{time},"seq":{number},"speed_kmh":{value:.1},"limit_kmh":50,"lat":48.889619,"lon":2.298918,"fuel_pct":75.28,"rpm":1904,"engine_temp_c":88.5,"state":"moving","ok":true}}"#
