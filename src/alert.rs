@@ -92,7 +92,7 @@ impl State {
                 None => !when.test(row.scope)?,
             };
             if is_over {
-                return self.resolve_with(alert, key, row).map(Some);
+                return Ok(Some(self.resolve_with(alert, key, row)));
             }
             return self.escalate(alert, row, service_ns);
         }
@@ -108,7 +108,9 @@ impl State {
             self.phase = Phase::Pending(since, first);
             return Ok(None);
         }
-        let change = describe(alert, key, row, AlertState::Firing, episode(alert, key, first))?;
+        let severity = severity(alert, row.scope)?;
+        let episode = episode(alert, key, first);
+        let change = describe(alert, key, row, (AlertState::Firing, severity), episode);
         self.phase = Phase::Firing(Box::new(change.clone()), service_ns);
         Ok(Some(change))
     }
@@ -161,12 +163,11 @@ impl State {
     }
 
     /// Resolves with the values of the row that ends it.
-    fn resolve_with(&mut self, alert: &Alert, key: &Arc<str>, row: &Row<'_>) -> Result<Change, Failure> {
+    fn resolve_with(&mut self, alert: &Alert, key: &Arc<str>, row: &Row<'_>) -> Change {
         let Phase::Firing(sent, _) = &self.phase else { unreachable!("only a firing alert resolves") };
-        let mut change = describe(alert, key, row, AlertState::Resolved, sent.episode)?;
-        change.severity = sent.severity;
+        let change = describe(alert, key, row, (AlertState::Resolved, sent.severity), sent.episode);
         self.phase = Phase::Quiet;
-        Ok(change)
+        change
     }
 
     /// Resolves with the values last sent, if firing.
@@ -185,7 +186,7 @@ impl State {
             return Ok(None);
         }
         let (key, episode) = (sent.key.clone(), sent.episode);
-        **sent = describe(alert, &key, row, AlertState::Firing, episode)?;
+        **sent = describe(alert, &key, row, (AlertState::Firing, severity), episode);
         sent.reason = Some("escalated".into());
         *sent_ns = service_ns;
         Ok(Some((**sent).clone()))
@@ -214,15 +215,15 @@ fn describe(
     alert: &Alert,
     key: &Arc<str>,
     row: &Row<'_>,
-    state: AlertState,
+    (state, severity): (AlertState, Severity),
     episode: ResultId,
-) -> Result<Change, Failure> {
-    Ok(AlertRow {
+) -> Change {
+    AlertRow {
         id: episode.with_text(state.as_str()).with_number(row.cause.0),
         alert: alert.name.clone(),
         key: key.clone(),
         state,
-        severity: severity(alert, row.scope)?,
+        severity,
         time: row.time,
         reason: None,
         summary: template::render(&alert.summary, row.scope),
@@ -230,7 +231,7 @@ fn describe(
         tags: (row.tags)(),
         episode,
         offsets: row.offsets.map(|offset| offset.0),
-    })
+    }
 }
 
 /// An absence has no row: the key is all that is known.

@@ -39,3 +39,6 @@ pub struct LaneStatus {
     /// Every state is saved as of it.
     pub checkpoint: Offset,
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,25 +218,4 @@ fn assign(window: &Window, time_ms: i64) -> (i64, i64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_start_at_multiples_also_before_the_epoch() {
-        let window = |offset_ms| Window::Tumbling { size_ms: 60_000, offset_ms };
-        for (offset, time, start) in [
-            (0, 0, 0),
-            (0, 59_999, 0),
-            (0, 60_000, 60_000),
-            (0, -1, -60_000),
-            (15_000, 0, -45_000),
-            (15_000, 15_000, 15_000),
-        ] {
-            assert_eq!(
-                assign(&window(offset), time),
-                (start, start + 60_000),
-                "{time} ms with offset {offset}"
-            );
-        }
-    }
-}
+mod tests;

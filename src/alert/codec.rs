@@ -2,7 +2,7 @@
 
 use super::{Phase, State};
 use crate::model::bytes::{Input, Truncated, put_text, put_varint, put_zigzag};
-use crate::model::{Offset, Timestamp};
+use crate::model::{AlertRow, Offset, Timestamp};
 
 impl State {
     /// Appends the state to `out`.
@@ -18,6 +18,8 @@ impl State {
             Phase::Firing(sent, sent_ns) => {
                 out.push(2);
                 put_text(out, &serde_json::to_string(sent).expect("rows have text keys"));
+                // A row's JSON is in milliseconds and may round.
+                put_zigzag(out, sent.time.nanos());
                 put_varint(out, *sent_ns);
             }
         }
@@ -33,7 +35,8 @@ impl State {
             0 => Phase::Quiet,
             1 => Phase::Pending(Timestamp::from_nanos(input.zigzag()?), Offset(input.varint()?)),
             2 => {
-                let sent = serde_json::from_str(input.text()?).map_err(|_| Truncated)?;
+                let sent: AlertRow = serde_json::from_str(input.text()?).map_err(|_| Truncated)?;
+                let sent = AlertRow { time: Timestamp::from_nanos(input.zigzag()?), ..sent };
                 Phase::Firing(Box::new(sent), input.varint()?)
             }
             _ => return Err(Truncated),

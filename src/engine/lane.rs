@@ -63,6 +63,8 @@ pub struct Start {
     pub dead_letters: Stream,
     /// Hash of the journal's id: the beginning of readings' ids.
     pub journal: ResultId,
+    /// The end of its input before anything new was taken: where a lane begins that never ran.
+    pub tail: Offset,
     /// Every output caused below it is in `results`; `None` for a lane that never ran.
     pub emitted: Option<Offset>,
     /// States and checkpoint.
@@ -185,6 +187,7 @@ impl Engine {
                 results: journal.results.clone(),
                 dead_letters: journal.dead_letters.clone(),
                 journal: ResultId::EMPTY.with_text(&journal.id),
+                tail: journal.readings.durable(),
                 emitted: journal.emitted.get(&lane).copied(),
                 store: store.clone(),
                 checkpoint_every: settings.checkpoint_every,

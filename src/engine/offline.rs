@@ -1,9 +1,10 @@
-//! A lane without actors, journal and clock: the same steps, for `backtest` and for rebuilding one sensor.
+//! A lane without actors and journal: the same steps in one thread, for `backtest` and as the tests' measure.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::alert::Moment;
 use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
 use crate::engine::plan::LanePlan;
@@ -11,7 +12,8 @@ use crate::engine::step::{Place, Rows, SensorState};
 use crate::engine::view::Views;
 use crate::engine::watermarks::{Trajectory, Watermarks};
 use crate::engine::wheel::Wheel;
-use crate::model::{Batch, Offset, Timestamp};
+use crate::journal::Clock;
+use crate::model::{Batch, Offset};
 
 /// All sensors of one lane in one thread.
 pub struct Offline {
@@ -20,6 +22,8 @@ pub struct Offline {
     sensors: Vec<FxHashMap<Arc<str>, SensorState>>,
     watermarks: Watermarks,
     wheel: Wheel,
+    /// The last tick.
+    clock: Clock,
 }
 
 impl Offline {
@@ -27,7 +31,7 @@ impl Offline {
     pub fn new(plan: LanePlan) -> Self {
         let sensors = plan.keyings.iter().map(|_| FxHashMap::default()).collect();
         let (watermarks, wheel) = (Watermarks::new(&plan), Wheel::new(plan.source_scoped.len()));
-        Self { plan, sensors, watermarks, wheel }
+        Self { plan, sensors, watermarks, wheel, clock: Clock::default() }
     }
 
     /// Keys with a state.
@@ -38,7 +42,7 @@ impl Offline {
     /// Applies a batch; the effects are sorted.
     pub fn on_batch(&mut self, batch: &Batch) -> Effects {
         let views = Views::new(&self.plan, batch);
-        let trajectories = self.watermarks.advance(&self.plan, &views, batch, Timestamp::default());
+        let trajectories = self.watermarks.advance(&self.plan, &views, batch, self.clock.wall);
         let mut effects = Effects::default();
         for at in 0..self.plan.keyings.len() {
             let grouped = Grouped::new(&self.plan, &self.plan.keyings[at], &views, batch);
@@ -57,13 +61,29 @@ impl Offline {
         effects
     }
 
+    /// The clock goes on; the effects are sorted.
+    pub fn on_tick(&mut self, clock: Clock, cause: Offset) -> Effects {
+        self.clock = clock;
+        let Clock { wall, service_ns } = clock;
+        let mut effects = Effects::default();
+        for key in self.wheel.take_timers(service_ns) {
+            let (keying, name) = (&self.plan.keyings[usize::from(key.0)], &key.1);
+            let Some(state) = self.sensors[usize::from(key.0)].get_mut(name) else { continue };
+            let place = Place { plan: &self.plan, keying, key: name, service_ns, wall };
+            state.on_tick(&place, Moment { wall, service_ns, cause }, &mut effects);
+            self.wheel.set(&key, &state.due(&place));
+        }
+        effects.sort();
+        effects
+    }
+
     /// The input ends after `end`: everything open fires; the effects are sorted.
     pub fn finish(&mut self, end: Offset) -> Effects {
         let mut effects = Effects::default();
         for (keying, sensors) in self.plan.keyings.iter().zip(&mut self.sensors) {
             for (key, state) in sensors {
-                let place =
-                    Place { plan: &self.plan, keying, key, service_ns: 0, wall: Timestamp::default() };
+                let Clock { wall, service_ns } = self.clock;
+                let place = Place { plan: &self.plan, keying, key, service_ns, wall };
                 state.on_end(&place, end, &mut effects);
             }
         }
@@ -80,7 +100,8 @@ impl Offline {
         let (key, _) = sensors.get_key_value(key).expect("inserted above");
         let key = key.clone();
         let state = sensors.get_mut(&key).expect("inserted above");
-        let place = Place { plan: &self.plan, keying, key: &key, service_ns: 0, wall: Timestamp::default() };
+        let Clock { wall, service_ns } = self.clock;
+        let place = Place { plan: &self.plan, keying, key: &key, service_ns, wall };
         state.on_rows(&place, rows, effects);
         self.wheel.set(&(at as u16, key.clone()), &state.due(&place));
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
-use crate::config::Start;
+use crate::config;
+use crate::engine::lane::Start;
 use crate::engine::observe::Observer;
 use crate::engine::partition::PartitionError;
 use crate::engine::plan::LanePlan;
 use crate::engine::step::SensorState;
 use crate::engine::wheel::KeyRef;
-use crate::journal::Stream;
 use crate::model::Offset;
 use crate::store::Store;
 
@@ -21,12 +21,12 @@ pub fn partition_of(key: &str, count: usize) -> usize {
 }
 
 /// Where a lane that never ran begins: at the oldest record if one of its pipelines wants that, else at the tail.
-pub fn first_position(plan: &LanePlan, readings: &Stream) -> Offset {
+pub fn first_position(plan: &LanePlan, lane: &Start) -> Offset {
     let pipelines = plan.keyings.iter().flat_map(|keying| &keying.pipelines);
     let earliest = pipelines
         .map(|pipeline| plan.config.pipelines[pipeline.index].start)
-        .any(|start| start == Start::Earliest);
-    if earliest { readings.oldest() } else { readings.durable() }
+        .any(|start| start == config::Start::Earliest);
+    if earliest { lane.readings.oldest() } else { lane.tail }
 }
 
 /// The saved states of the lane, by partition. They are read once to learn who wants to be woken; the states

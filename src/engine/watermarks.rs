@@ -1,6 +1,7 @@
 //! Watermarks with scope `source` (pure): one for all keys of a pipeline, computed by the lane in journal order.
 //!
-//! W = max(t) − delay; over several sources the least of those that have spoken. A round carries the
+//! W = max(t) − delay; over several sources the least of those that have spoken. It never falls: a source that
+//! speaks for the first time with old readings finds them late. A round carries the
 //! [`Trajectory`] of each such pipeline, so that every sensor sees W as it was before each of its rows and knows
 //! which reading moved it past a window's end.
 
@@ -57,25 +58,49 @@ pub fn moves(watermark: &Watermark, time: Timestamp, wall: Timestamp) -> Option<
     (!too_far).then(|| time.floor_millis())
 }
 
+impl Shared {
+    /// A reading of `source` at `time_ms`; whether it raised the watermark.
+    fn heard(&mut self, source: usize, time_ms: i64, delay_ms: i64) -> bool {
+        let largest = &mut self.largest[source];
+        if largest.is_some_and(|largest| largest >= time_ms) {
+            return false;
+        }
+        *largest = Some(time_ms);
+        let least = self.largest.iter().flatten().min().copied().unwrap_or(time_ms);
+        let before = self.watermark_ms;
+        self.watermark_ms = before.max(least.saturating_sub(delay_ms));
+        self.watermark_ms > before
+    }
+}
+
 /// The lane's watermarks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watermarks {
-    /// Per pipeline with scope `source`: per source of its `from` the largest event time, once it has spoken.
-    largest: Vec<Vec<Option<i64>>>,
+    /// Per pipeline with scope `source`.
+    shared: Vec<Shared>,
+}
+
+/// One pipeline's watermark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Shared {
+    watermark_ms: i64,
+    /// Per source of its `from` the largest event time, once it has spoken.
+    largest: Vec<Option<i64>>,
 }
 
 impl Watermarks {
     /// Watermarks before any reading.
     pub fn new(plan: &LanePlan) -> Self {
-        let sources = |index: &usize| vec![None; plan.config.pipelines[*index].from.len()];
-        Self { largest: plan.source_scoped.iter().map(sources).collect() }
+        let shared = |index: &usize| Shared {
+            watermark_ms: BEFORE_ALL,
+            largest: vec![None; plan.config.pipelines[*index].from.len()],
+        };
+        Self { shared: plan.source_scoped.iter().map(shared).collect() }
     }
 
     /// W of the pipeline at `at` in [`LanePlan::source_scoped`].
-    pub fn get(&self, plan: &LanePlan, at: usize) -> i64 {
-        let delay = plan.config.pipelines[plan.source_scoped[at]].watermark.delay_ms;
-        let least = self.largest[at].iter().flatten().min();
-        least.map_or(BEFORE_ALL, |largest| largest.saturating_sub(delay))
+    pub fn get(&self, at: usize) -> i64 {
+        self.shared[at].watermark_ms
     }
 
     /// Moves over `batch`; one trajectory per pipeline of [`LanePlan::source_scoped`].
@@ -106,23 +131,16 @@ impl Watermarks {
                 pipeline.from.iter().position(|from| **from == *batch.dictionary().get(shape.source))
             })
             .collect();
-        let mut watermark = self.get(plan, at);
-        let mut trajectory = Trajectory::flat(watermark);
+        let shared = &mut self.shared[at];
+        let mut trajectory = Trajectory::flat(shared.watermark_ms);
         for (row, fixed) in batch.rows().iter().enumerate() {
             if views.pipelines[index][fixed.shape as usize].is_none() {
                 continue;
             }
             let Some(source) = source_of[fixed.shape as usize] else { continue };
             let Some(time) = moves(&pipeline.watermark, fixed.time, wall) else { continue };
-            let largest = &mut self.largest[at][source];
-            if largest.is_some_and(|largest| largest >= time) {
-                continue;
-            }
-            *largest = Some(time);
-            let now = self.get(plan, at);
-            if now > watermark {
-                watermark = now;
-                trajectory.rises.push((batch.base.plus(row as u64), now));
+            if shared.heard(source, time, pipeline.watermark.delay_ms) {
+                trajectory.rises.push((batch.base.plus(row as u64), shared.watermark_ms));
             }
         }
         trajectory
@@ -130,9 +148,10 @@ impl Watermarks {
 
     /// Appends the state to `out`, by generation so that a changed configuration does not misread it.
     pub fn put(&self, plan: &LanePlan, out: &mut Vec<u8>) {
-        put_varint(out, self.largest.len() as u64);
-        for (index, largest) in plan.source_scoped.iter().zip(&self.largest) {
+        put_varint(out, self.shared.len() as u64);
+        for (index, Shared { watermark_ms, largest }) in plan.source_scoped.iter().zip(&self.shared) {
             put_varint(out, plan.config.pipelines[*index].generation);
+            put_zigzag(out, *watermark_ms);
             put_varint(out, largest.len() as u64);
             for time in largest {
                 out.push(u8::from(time.is_some()));
@@ -148,7 +167,7 @@ impl Watermarks {
     pub fn take(plan: &LanePlan, input: &mut Input<'_>) -> Result<Self, Truncated> {
         let mut watermarks = Self::new(plan);
         for _ in 0..input.count(input.0.len())? {
-            let generation = input.varint()?;
+            let (generation, watermark_ms) = (input.varint()?, input.zigzag()?);
             let count = input.count(input.0.len())?;
             let time = |input: &mut Input<'_>| {
                 let is_some = input.byte()? == 1;
@@ -157,7 +176,7 @@ impl Watermarks {
             let largest = (0..count).map(|_| time(input)).collect::<Result<Vec<_>, _>>()?;
             let same = |index: &usize| generation_of(&plan.config, *index) == generation;
             if let Some(at) = plan.source_scoped.iter().position(same) {
-                watermarks.largest[at] = largest;
+                watermarks.shared[at] = Shared { watermark_ms, largest };
             }
         }
         Ok(watermarks)
@@ -171,6 +190,14 @@ fn generation_of(config: &Config, index: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_slowest_source_holds_w_and_a_new_one_does_not_take_it_back() {
+        let mut shared = Shared { watermark_ms: BEFORE_ALL, largest: vec![None; 2] };
+        let heard = [(0, 100), (1, 5), (0, 200), (1, 90), (1, 150)];
+        let after = heard.map(|(source, time)| (shared.heard(source, time, 10), shared.watermark_ms));
+        assert_eq!(after, [(true, 90), (false, 90), (false, 90), (false, 90), (true, 140)]);
+    }
 
     #[test]
     fn a_trajectory_tells_w_before_a_row_and_who_moved_it() {

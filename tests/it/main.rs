@@ -4,5 +4,7 @@
 
 mod admin;
 mod backtest;
+mod engine;
+mod harness;
 mod house;
 mod oracle;

@@ -65,8 +65,7 @@ impl Lane {
             Some(checkpoint) => checkpoint,
             None => {
                 // Written down at once: a crash before the first checkpoint must not move the beginning.
-                let position =
-                    start.emitted.unwrap_or_else(|| restore::first_position(&plan, &start.readings));
+                let position = start.emitted.unwrap_or_else(|| restore::first_position(&plan, &start));
                 let (clock, watermarks) = (Clock::default(), Watermarks::new(&plan));
                 let checkpoint = Checkpoint { position, clock, watermarks };
                 checkpoint.save(&plan, &store, &[])?;
@@ -161,7 +160,7 @@ impl Lane {
         let (batch, clock, position) = (batch.clone(), self.clock, base);
         let rows = batch.len() as u64;
         let shared = SharedRows { batch, views, trajectories, grouped, clock, position };
-        let watermarks = (0..plan.source_scoped.len()).map(|at| self.watermarks.get(&plan, at));
+        let watermarks = (0..plan.source_scoped.len()).map(|at| self.watermarks.get(at));
         self.start.observer.watermarks(&plan, watermarks, self.clock.wall);
         self.round(Arc::new(Work::Rows(shared)), keys).await?;
         self.start.observer.round(rows, started.elapsed());

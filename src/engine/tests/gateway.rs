@@ -1,0 +1,152 @@
+//! A gateway's journal, store and engine in a directory, inside an actix system of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Given, batch, line};
+use crate::config::Config;
+use crate::engine::{Engine, EngineSettings};
+use crate::journal::{self, Clock, Content, Journal, Record, Stream, Work};
+use crate::model::{DeadLetter, Offset, Output, Timestamp};
+use crate::store::Store;
+use crate::telemetry::{Metrics, clock};
+
+/// Never in a test.
+pub(super) const NEVER: Duration = Duration::from_secs(86_400);
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running engine on its disk.
+pub(super) struct Gateway {
+    pub(super) journal: Journal,
+    pub(super) metrics: Arc<Metrics>,
+    engine: Engine,
+}
+
+/// Runs `future` in a system of its own; every thread of it is told to end afterwards.
+pub(super) fn in_system<F: Future>(future: F) -> F::Output {
+    let system = actix::System::new();
+    let output = system.block_on(future);
+    actix::System::current().stop();
+    system.run().expect("a system that was stopped");
+    output
+}
+
+impl Gateway {
+    pub(super) async fn start(dir: &Path, config: &Arc<Config>, settings: EngineSettings) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        // The threads of the gateway before may still hold it.
+        let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
+        let floor = crate::engine::checkpoint_position(&store, &"main".into()).unwrap();
+        let settings_of_journal = journal::Settings {
+            dir: dir.join("journal"),
+            linger: Duration::ZERO,
+            readings_floor: floor.unwrap_or_default(),
+            remember: NEVER,
+        };
+        let journal = Journal::open(&settings_of_journal, &metrics).unwrap();
+        let engine = Engine::start(config, &journal, &store, &metrics, settings);
+        Self { journal, metrics, engine }
+    }
+
+    /// Waits until the lane has seen all that is durable.
+    pub(super) async fn drained(&self) {
+        eventually(async || {
+            let position = self.engine.lanes()[0].position().position;
+            (position == self.journal.readings.durable() && position > Offset(0)).then_some(())
+        })
+        .await;
+    }
+
+    pub(super) async fn send(&self, readings: &[Given]) {
+        self.journal.readings.append(Work::Readings(batch(0, readings))).await.unwrap();
+    }
+
+    /// The clock shows `seconds` of service.
+    pub(super) async fn tick(&self, seconds: u64) {
+        let clock = Clock { wall: Timestamp::from_millis(1), service_ns: seconds * 1_000_000_000 };
+        self.journal.readings.append(Work::Record(Record::Tick(clock))).await.unwrap();
+    }
+
+    /// Waits for `count` rows in `results`.
+    pub(super) async fn rows(&self, count: usize) -> Vec<String> {
+        let seen = std::cell::RefCell::default();
+        let rows = async || {
+            seen.replace(rows(&self.journal.results).await);
+            let is_enough = seen.borrow().len() >= count;
+            is_enough.then(|| seen.take())
+        };
+        tokio::time::timeout(PATIENCE, eventually(rows)).await.unwrap_or_else(|_| panic!("only {seen:#?}"))
+    }
+
+    /// Lets the lanes finish.
+    pub(super) async fn stop(self) {
+        let failed = self.engine.stop().await;
+        assert!(failed.is_empty(), "{failed:?}");
+        self.journal.close().await;
+    }
+}
+
+/// Waits until `probe` finds something.
+pub(super) async fn eventually<T>(probe: impl AsyncFn() -> Option<T>) -> T {
+    let started = clock::monotonic();
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(started.elapsed() < 2 * PATIENCE, "waited for too long");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn contents(stream: &Stream) -> Vec<Content> {
+    let mut reader = stream.reader(stream.oldest());
+    let mut contents = Vec::new();
+    while let Some(chunk) = reader.try_next().await.unwrap() {
+        contents.push(chunk.content);
+    }
+    contents
+}
+
+/// Every output with its cause.
+pub(super) async fn outputs(results: &Stream) -> Vec<(Offset, Output)> {
+    let mut all = Vec::new();
+    for content in contents(results).await {
+        if let Content::Outputs(frame) = content {
+            all.extend(frame.causes.iter().copied().zip(frame.outputs.iter().cloned()));
+        }
+    }
+    all
+}
+
+/// Every output, a line each.
+pub(super) async fn rows(results: &Stream) -> Vec<String> {
+    outputs(results).await.iter().map(|(cause, output)| line(*cause, output)).collect()
+}
+
+/// Every dead letter.
+pub(super) async fn letters(stream: &Stream) -> Vec<DeadLetter> {
+    let mut all = Vec::new();
+    for content in contents(stream).await {
+        if let Content::DeadLetters(letters) = content {
+            all.extend(letters.iter().cloned());
+        }
+    }
+    all
+}
+
+/// What a power cut would leave of a gateway that has nothing under way.
+pub(super) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(path, target).unwrap();
+        }
+    }
+}
