@@ -263,8 +263,8 @@ fn remembered(settings: &Settings, kind: StreamName, dir: &Path, bases: &[Offset
     }
     let since = clock::now().nanos().saturating_sub(settings.remember.as_nanos() as i64);
     let memory = recover::Memory { since: Timestamp::from_nanos(since), count_max: dedup::GENERATION_MAX };
-    for (identity, offset) in recover::identities(dir, bases, memory)? {
-        duplicates.insert(identity, offset);
+    for (identity, original) in recover::identities(dir, bases, memory)? {
+        duplicates.insert(identity, original);
     }
     Ok(duplicates)
 }

@@ -261,13 +261,8 @@ fn put_messages(out: &mut Vec<u8>, messages: &[Message]) {
         last = message.end;
     }
     for message in messages {
-        match message.identity {
-            Identity::None => out.push(0),
-            Identity::Remember(hash) | Identity::Match(hash) => {
-                out.push(1);
-                out.extend_from_slice(&hash.to_le_bytes());
-            }
-        }
+        out.push(u8::from(message.identity.hash().is_some()));
+        out.extend(message.identity.hash().map(u64::to_le_bytes).into_iter().flatten());
     }
 }
 

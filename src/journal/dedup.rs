@@ -7,30 +7,39 @@ use std::collections::HashMap;
 
 use rustc_hash::FxBuildHasher;
 
-use crate::model::Offset;
+use crate::model::{Offset, Timestamp};
 
 /// Identities of one generation: at least this many are remembered.
 pub const GENERATION_MAX: usize = 1 << 20;
 
+/// A message that is already in the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Original {
+    /// Its first record.
+    pub offset: Offset,
+    /// When it arrived.
+    pub received: Timestamp,
+}
+
 /// Which messages are already in the stream, by identity.
 #[derive(Default)]
 pub struct Duplicates {
-    young: HashMap<u64, Offset, FxBuildHasher>,
-    old: HashMap<u64, Offset, FxBuildHasher>,
+    young: HashMap<u64, Original, FxBuildHasher>,
+    old: HashMap<u64, Original, FxBuildHasher>,
 }
 
 impl Duplicates {
     /// Where the message with this identity stands.
-    pub fn find(&self, identity: u64) -> Option<Offset> {
+    pub fn find(&self, identity: u64) -> Option<Original> {
         self.young.get(&identity).or_else(|| self.old.get(&identity)).copied()
     }
 
-    /// Remembers that the message with this identity stands at `offset`.
-    pub fn insert(&mut self, identity: u64, offset: Offset) {
+    /// Remembers that the message with this identity is `original`.
+    pub fn insert(&mut self, identity: u64, original: Original) {
         if self.young.len() >= GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(identity, offset);
+        self.young.insert(identity, original);
     }
 
     /// Forgets an identity whose message did not reach the disk.
@@ -48,9 +57,13 @@ mod tests {
     fn remembers_at_least_one_generation() {
         let mut duplicates = Duplicates::default();
         let last = 2 * GENERATION_MAX as u64 + 5;
-        (0..last).for_each(|identity| duplicates.insert(identity, Offset(identity)));
+        let original = |identity| Original { offset: Offset(identity), received: Timestamp::default() };
+        (0..last).for_each(|identity| duplicates.insert(identity, original(identity)));
         assert_eq!(duplicates.find(0), None);
-        assert_eq!(duplicates.find(last - GENERATION_MAX as u64), Some(Offset(last - GENERATION_MAX as u64)));
+        assert_eq!(
+            duplicates.find(last - GENERATION_MAX as u64),
+            Some(original(last - GENERATION_MAX as u64))
+        );
         duplicates.remove(last - 1);
         assert_eq!(duplicates.find(last - 1), None);
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::dedup::Duplicates;
+use super::dedup::{Duplicates, Original};
 use super::frame::{self, Meta};
 use super::record::{Chunk, Content, OutputFrame, Record};
 use crate::model::batch::merge::Merge;
@@ -167,7 +167,14 @@ impl<'a> Group<'a> {
     }
 
     fn known(&self, identity: Identity) -> Option<Offset> {
-        if let Identity::Match(hash) = identity { self.duplicates.find(hash) } else { None }
+        let (hash, within) = match identity {
+            Identity::Match(hash) => (hash, i64::MAX),
+            Identity::MatchWithin(hash, seconds) => (hash, i64::from(seconds) * 1_000_000_000),
+            Identity::None | Identity::Remember(_) => return None,
+        };
+        let original = self.duplicates.find(hash)?;
+        let age = self.now.nanos().saturating_sub(original.received.nanos());
+        (age <= within).then_some(original.offset)
     }
 
     fn remember(&mut self, identity: Identity) {
@@ -175,8 +182,8 @@ impl<'a> Group<'a> {
     }
 
     fn remember_at(&mut self, identity: Identity, at: Offset) {
-        if let Identity::Match(hash) | Identity::Remember(hash) = identity {
-            self.duplicates.insert(hash, at);
+        if let Some(hash) = identity.hash() {
+            self.duplicates.insert(hash, Original { offset: at, received: self.now });
             self.identities.push(hash);
         }
     }
@@ -224,6 +231,18 @@ mod tests {
         assert_eq!(mixed, Receipt { first: Offset(12), count: 1, duplicates: 1 });
         let spans: Vec<_> = group.chunks.iter().map(|chunk| (chunk.base.0, chunk.count)).collect();
         assert_eq!(spans, [(10, 3)]);
+    }
+
+    #[test]
+    fn an_identity_that_the_protocol_gives_again_matches_only_for_its_time() {
+        let mut duplicates = Duplicates::default();
+        let coap = Identity::MatchWithin(9, 247);
+        for (second, duplicates_found) in [(0, 0), (247, 1), (248, 0), (249, 1)] {
+            let mut group =
+                Group::new(&mut duplicates, Offset(second), Timestamp::from_millis(second as i64 * 1000));
+            let receipt = group.add(Work::Readings(burst(&[coap])));
+            assert_eq!(receipt.duplicates, duplicates_found, "second {second}");
+        }
     }
 
     #[test]

@@ -23,13 +23,8 @@ pub fn encode(letters: &[DeadLetter], out: &mut Vec<u8>) {
         put_zigzag(out, letter.received.nanos());
         put_varint(out, letter.line.unwrap_or(0));
         put_varint(out, letter.length_bytes);
-        match letter.identity {
-            Identity::None => out.push(0),
-            Identity::Remember(hash) | Identity::Match(hash) => {
-                out.push(1);
-                out.extend_from_slice(&hash.to_le_bytes());
-            }
-        }
+        out.push(u8::from(letter.identity.hash().is_some()));
+        out.extend(letter.identity.hash().map(u64::to_le_bytes).into_iter().flatten());
         put_bytes(out, &letter.payload);
     }
 }

@@ -10,10 +10,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::frame::Kind;
+use super::dedup::Original;
+use super::frame::{Header, Kind};
 use super::record::{Clock, Content, Record};
 use super::segment::{self, Item, SegmentReader, SegmentWriter};
-use crate::model::{Batch, DeadLetter, Identity, Offset, Timestamp};
+use crate::model::{Batch, DeadLetter, Offset, Timestamp};
 
 /// A stream as recovery leaves it.
 pub struct Recovered {
@@ -130,7 +131,7 @@ pub struct Memory {
 ///
 /// # Errors
 /// IO errors.
-pub fn identities(dir: &Path, bases: &[Offset], memory: Memory) -> io::Result<Vec<(u64, Offset)>> {
+pub fn identities(dir: &Path, bases: &[Offset], memory: Memory) -> io::Result<Vec<(u64, Original)>> {
     let mut segments = Vec::new();
     let mut total = 0;
     for base in bases.iter().rev() {
@@ -146,36 +147,38 @@ pub fn identities(dir: &Path, bases: &[Offset], memory: Memory) -> io::Result<Ve
 }
 
 /// Identities of one segment, and whether it holds a message older than `since`.
-fn identities_of(dir: &Path, base: Offset, since: Timestamp) -> io::Result<(Vec<(u64, Offset)>, bool)> {
+fn identities_of(dir: &Path, base: Offset, since: Timestamp) -> io::Result<(Vec<(u64, Original)>, bool)> {
     let mut reader = SegmentReader::open(dir, base)?;
     let (mut found, mut reached) = (Vec::new(), false);
     loop {
         match reader.next()? {
             Item::Frame(header, _) if header.received < since => reached = true,
-            Item::Frame(header, Content::Readings(batch)) => of_batch(&batch, header.base, &mut found),
-            Item::Frame(header, Content::DeadLetters(letters)) => {
-                of_letters(&letters, header.base, &mut found)
-            }
+            Item::Frame(header, Content::Readings(batch)) => of_batch(&batch, &header, &mut found),
+            Item::Frame(header, Content::DeadLetters(letters)) => of_letters(&letters, &header, &mut found),
             Item::Frame(..) => {}
             Item::End | Item::Damaged => return Ok((found, reached)),
         }
     }
 }
 
-fn of_batch(batch: &Batch, base: Offset, found: &mut Vec<(u64, Offset)>) {
+fn of_batch(batch: &Batch, &Header { base, received, .. }: &Header, found: &mut Vec<(u64, Original)>) {
     let mut first = 0;
     for message in batch.messages() {
-        if let Identity::Remember(hash) | Identity::Match(hash) = message.identity {
-            found.push((hash, base.plus(first)));
+        if let Some(hash) = message.identity.hash() {
+            found.push((hash, Original { offset: base.plus(first), received }));
         }
         first = u64::from(message.end);
     }
 }
 
-fn of_letters(letters: &[DeadLetter], base: Offset, found: &mut Vec<(u64, Offset)>) {
+fn of_letters(
+    letters: &[DeadLetter],
+    &Header { base, received, .. }: &Header,
+    found: &mut Vec<(u64, Original)>,
+) {
     for (at, letter) in letters.iter().enumerate() {
-        if let Identity::Remember(hash) | Identity::Match(hash) = letter.identity {
-            found.push((hash, base.plus(at as u64)));
+        if let Some(hash) = letter.identity.hash() {
+            found.push((hash, Original { offset: base.plus(at as u64), received }));
         }
     }
 }

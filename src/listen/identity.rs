@@ -10,8 +10,15 @@ use crate::access::Principal;
 use crate::journal::identity::of_message;
 use crate::model::Identity;
 
+/// Seconds for which a CoAP message id means the same confirmable message (RFC 7252 §4.8.2).
+const EXCHANGE_LIFETIME_S: u32 = 247;
+/// The same for a non-confirmable one.
+const NON_LIFETIME_S: u32 = 145;
+
 /// Identity of a publish: client, packet id, topic, payload. Packet ids are used again and again, so a first
-/// transmission at QoS 1 is remembered but not looked up; DUP and QoS 2 are. QoS 0 and wills have none.
+/// transmission is remembered but not looked up, at QoS 2 too (`mosquitto_pub` always begins with packet id 1, and
+/// equal readings are legitimate): every copy over a new connection carries DUP (MQTT 3.1.1 §4.4), and within
+/// one the connection knows. QoS 0 and wills have none.
 pub fn mqtt(client_id: &str, message: &mqtt::Message) -> Identity {
     if message.qos == mqtt::Qos::AtMostOnce || message.is_will {
         return Identity::None;
@@ -23,14 +30,17 @@ pub fn mqtt(client_id: &str, message: &mqtt::Message) -> Identity {
         message.topic.as_bytes(),
         &message.payload,
     ]);
-    let is_looked_up = message.dup || message.qos == mqtt::Qos::ExactlyOnce;
-    if is_looked_up { Identity::Match(hash) } else { Identity::Remember(hash) }
+    if message.dup { Identity::Match(hash) } else { Identity::Remember(hash) }
 }
 
 /// Identity of a request: endpoint, message id, token, path, payload (RFC 7252 §4.2). A copy that this process
 /// has seen never gets here; this one is for copies of what a process before it has seen.
 pub fn coap(request: &coap::Request) -> Identity {
-    Identity::Match(of_message(&[
+    let lifetime_s = match request.reliability {
+        coap::Reliability::Confirmable => EXCHANGE_LIFETIME_S,
+        coap::Reliability::NonConfirmable => NON_LIFETIME_S,
+    };
+    let hash = of_message(&[
         b"coap",
         &address(request.peer.ip()),
         &request.peer.port().to_be_bytes(),
@@ -38,7 +48,8 @@ pub fn coap(request: &coap::Request) -> Identity {
         request.token.as_slice(),
         request.path.as_bytes(),
         &request.payload,
-    ]))
+    ]);
+    Identity::MatchWithin(hash, lifetime_s)
 }
 
 /// Identity of a request with an `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): principal,
@@ -78,20 +89,13 @@ mod tests {
         }
     }
 
-    fn hash(identity: Identity) -> Option<u64> {
-        match identity {
-            Identity::None => None,
-            Identity::Remember(hash) | Identity::Match(hash) => Some(hash),
-        }
-    }
-
     #[test]
     fn a_publish_is_looked_up_when_it_may_be_a_copy() {
         let first = mqtt("c", &publish(mqtt::Qos::AtLeastOnce));
         assert!(matches!(first, Identity::Remember(_)), "{first:?}");
         let again = mqtt("c", &mqtt::Message { dup: true, ..publish(mqtt::Qos::AtLeastOnce) });
-        assert_eq!(Some(again), hash(first).map(Identity::Match));
-        assert!(matches!(mqtt("c", &publish(mqtt::Qos::ExactlyOnce)), Identity::Match(_)));
+        assert_eq!(Some(again), first.hash().map(Identity::Match));
+        assert!(matches!(mqtt("c", &publish(mqtt::Qos::ExactlyOnce)), Identity::Remember(_)));
         assert_eq!(mqtt("c", &publish(mqtt::Qos::AtMostOnce)), Identity::None);
         let will = mqtt::Message { is_will: true, ..publish(mqtt::Qos::AtLeastOnce) };
         assert_eq!(mqtt("c", &will), Identity::None);
@@ -105,7 +109,7 @@ mod tests {
             mqtt("c", &mqtt::Message { packet_id: 8, ..base.clone() }),
             mqtt("c", &mqtt::Message { payload: Bytes::from_static(b"[]"), ..base.clone() }),
         ];
-        others.into_iter().for_each(|other| assert_ne!(hash(other), hash(mqtt("c", &base))));
+        others.into_iter().for_each(|other| assert_ne!(other.hash(), mqtt("c", &base).hash()));
         let request = coap::Request {
             peer: "10.0.0.1:5683".parse().expect("an address"),
             method: coap::Method::Post,
@@ -143,7 +147,7 @@ mod tests {
     /// The journal keeps identities over releases: the same message must hash the same for ever.
     #[test]
     fn identities_are_stable_over_releases() {
-        let at = |identity| hash(identity).map(|hash| format!("{hash:016x}"));
+        let at = |identity: Identity| identity.hash().map(|hash| format!("{hash:016x}"));
         expect_test::expect![[r#"Some("1d041b6e5d099d95")"#]]
             .assert_eq(&format!("{:?}", at(mqtt("c", &publish(mqtt::Qos::AtLeastOnce)))));
     }

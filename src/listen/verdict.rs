@@ -90,7 +90,7 @@ pub(super) fn tally<'a>(messages: impl Iterator<Item = (&'a Outcome, Identity)>,
             tallies.push(Tally { source: *source, ..Tally::default() });
         }
         let last = tallies.last_mut().expect("one was pushed if there was none");
-        if copies_left > 0 && matches!(identity, Identity::Match(_)) {
+        if copies_left > 0 && identity.is_looked_up() {
             copies_left -= 1;
             last.copies += 1;
         } else {

@@ -51,6 +51,24 @@ pub enum Identity {
     Remember(u64),
     /// Remembered and looked up: a known one is acknowledged like its original and not processed.
     Match(u64),
+    /// As [`Self::Match`], but only an original that arrived within so many seconds counts: afterwards the
+    /// protocol gives its ids to other messages (CoAP).
+    MatchWithin(u64, u32),
+}
+
+impl Identity {
+    /// The hash, if there is one.
+    pub const fn hash(self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Remember(hash) | Self::Match(hash) | Self::MatchWithin(hash, _) => Some(hash),
+        }
+    }
+
+    /// Whether it is looked up.
+    pub const fn is_looked_up(self) -> bool {
+        matches!(self, Self::Match(_) | Self::MatchWithin(..))
+    }
 }
 
 /// One message as received.

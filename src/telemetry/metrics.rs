@@ -54,7 +54,7 @@ metrics! {
     listen_refused: counters("forebay_listen_refused_total", ["protocol", "reason"]) -> IntCounterVec,
         "Messages refused with an answer to the sender.";
     listen_dropped: counters("forebay_listen_dropped_total", ["protocol", "reason"]) -> IntCounterVec,
-        "Messages without promise (QoS 0, CoAP NON) dropped.";
+        "Messages dropped without an answer, or by the protocol itself.";
     ack_seconds: histograms("forebay_ack_seconds", ["protocol"], SECONDS) -> HistogramVec,
         "Seconds from receiving a message to acknowledging it.";
 

@@ -7,4 +7,5 @@ mod backtest;
 mod engine;
 mod harness;
 mod house;
+mod http;
 mod oracle;
