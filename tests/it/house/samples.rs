@@ -31,14 +31,14 @@ fn upward_and_sideways_paths_are_seen() {
 
 #[test]
 fn a_pure_step_does_not_see_its_shell() {
-    let text = "use super::lane::LaneActor;\nuse crate::window::Windows;\nuse crate::engine::wheel;";
+    let text = "use super::lane::LaneActor;\nuse crate::window::Windows;\nuse crate::engine::round;";
     check(
         rules::layers,
         "src/engine/step.rs",
         text,
         expect![[r#"
             1: engine::step reaches engine::lane::LaneActor, which stands above it
-            3: engine::step reaches engine::wheel, which stands above it"#]],
+            3: engine::step reaches engine::round, which stands above it"#]],
     );
     check(
         rules::layers,
