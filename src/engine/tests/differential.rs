@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::model::{self, Event, Rules};
 use super::{Given, batch, config};
+use crate::config::Config;
 use crate::engine::emission::Emission;
 use crate::engine::offline::Offline;
 use crate::engine::plan::LanePlan;
@@ -95,8 +96,8 @@ fn x() -> impl Strategy<Value = Option<f64>> {
 }
 
 /// Runs the events through the engine; `is_border` says after which readings a batch ends.
-fn run(rules: Rules, events: &[Event], is_border: &[bool]) -> Vec<Emission> {
-    let mut offline = Offline::new(LanePlan::new(&config(&text(rules)), &Arc::from("main"), "journal"));
+fn run(config: &Arc<Config>, events: &[Event], is_border: &[bool]) -> Vec<Emission> {
+    let mut offline = Offline::new(LanePlan::new(config, &Arc::from("main"), "journal"));
     let (mut emissions, mut waiting) = (Vec::new(), Vec::new());
     for (offset, event) in events.iter().enumerate() {
         let flush = |offline: &mut Offline, waiting: &mut Vec<Given>, end: usize| {
@@ -192,9 +193,10 @@ proptest! {
         events in events(),
         borders in [proptest::collection::vec(any::<bool>(), 7), proptest::collection::vec(any::<bool>(), 11)],
     ) {
-        let single = run(rules, &events, &[true]);
+        let config = config(&text(rules));
+        let single = run(&config, &events, &[true]);
         for borders in borders {
-            prop_assert_eq!(&run(rules, &events, &borders), &single);
+            prop_assert_eq!(&run(&config, &events, &borders), &single);
         }
         let engine: Vec<Said> = single.iter().map(of_engine).collect();
         let mut model: Vec<Said> = model::rows(rules, &events).into_iter().map(of_model).collect();
