@@ -197,6 +197,8 @@ impl Metrics {
     pub fn sink(&self, name: &str) -> SinkMetrics {
         self.sink_retries.with_label_values(&[name]);
         self.sink_rejected.with_label_values(&[name]);
+        self.sink_outdated.with_label_values(&[name]);
+        self.sink_lost_records.with_label_values(&[name]);
         SinkMetrics {
             lag_records: self.sink_lag_records.with_label_values(&[name]),
             lag_seconds: self.sink_lag_seconds.with_label_values(&[name]),
