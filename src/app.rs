@@ -103,7 +103,7 @@ impl App {
         let journal = Arc::new(open_journal(&config, &store, &metrics)?);
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics)?;
-        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings());
+        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
         let ticks = start_ticks(&config, &journal, &metrics);
         let listening = bound.listening();
         let overview = Arc::new(Overview {

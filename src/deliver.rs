@@ -10,6 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -118,7 +119,7 @@ impl Courier {
         self.outbox.progress()
     }
 
-    /// Delivers until `shutdown`, then makes the cursors durable.
+    /// Delivers until `shutdown` and what is there then, and makes the cursors durable.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let fate = self.deliver_all(&shutdown).await;
         // A sink that keeps the cursor itself and was cut short knows more than we do: hands off.
@@ -130,13 +131,13 @@ impl Courier {
         }
     }
 
-    /// `Done` where the shutdown came between two leases.
+    /// `Done` where everything was delivered that was there when the shutdown came.
     async fn deliver_all(&mut self, shutdown: &CancellationToken) -> Fate {
         let mut save_at = Instant::now();
         loop {
             let lease = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Fate::Done,
+                () = shutdown.cancelled() => return self.deliver_rest(shutdown).await,
                 () = sleep_until(save_at), if self.outbox.is_dirty() => {
                     self.save().await;
                     save_at = Instant::now() + SAVE_EVERY;
@@ -156,6 +157,19 @@ impl Courier {
                 }
             }
         }
+    }
+
+    /// Delivers what is there when the shutdown comes, for as long as a counterpart takes it at once.
+    async fn deliver_rest(&mut self, shutdown: &CancellationToken) -> Fate {
+        let deadline = Instant::now() + SHUTDOWN_GRACE;
+        while Instant::now() < deadline {
+            // What cannot be read now is read after the next start.
+            let Some(Ok(lease)) = self.outbox.lease(self.profile.limits).now_or_never() else { break };
+            if self.deliver(lease, shutdown).await == Fate::Stopped {
+                return Fate::Stopped;
+            }
+        }
+        Fate::Done
     }
 
     async fn deliver(&mut self, mut lease: Lease, shutdown: &CancellationToken) -> Fate {

@@ -335,6 +335,17 @@ async fn after_an_outage_a_pager_gets_only_what_is_current() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shutdown_delivers_what_is_there() {
+    let world = World::new([]);
+    let running = world.run(world.courier());
+    eventually("the start is saved", || world.saved() == Some(0)).await;
+    world.log.append(0, results(40));
+    running.stop().await;
+    assert_eq!(world.taken(), (0..40).collect::<Vec<_>>());
+    assert_eq!(world.saved(), Some(40));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_does_not_wait_for_a_counterpart_that_hangs_or_is_down() {
     for answer in [Answer::Hangs, fails("down")] {
         let world = World::new([answer]);

@@ -12,10 +12,10 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::engine::LaneStatus;
 use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
 use crate::engine::plan::{self, LanePlan};
+use crate::engine::{LaneStatus, restore};
 use crate::journal::{Journal, Refused, Stream, Work};
 use crate::model::{Offset, ResultId};
 use crate::store::{Store, StoreError};
@@ -63,8 +63,6 @@ pub struct Start {
     pub dead_letters: Stream,
     /// Hash of the journal's id: the beginning of readings' ids.
     pub journal: ResultId,
-    /// The end of its input before anything new was taken: where a lane begins that never ran.
-    pub tail: Offset,
     /// Every output caused below it is in `results`; `None` for a lane that never ran.
     pub emitted: Option<Offset>,
     /// States and checkpoint.
@@ -166,29 +164,35 @@ impl LaneView {
 }
 
 impl Engine {
-    /// Starts every lane of `config`. Runs inside an actix system.
+    /// Starts every lane of `config`. Runs inside an actix system. What is acknowledged after this returns is in
+    /// the lanes' windows.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be written down where a new lane begins.
     pub fn start(
         config: &Arc<Config>,
         journal: &Journal,
         store: &Arc<Store>,
         metrics: &Arc<Metrics>,
         settings: EngineSettings,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         let (arbiter, stop) = (Arbiter::new(), CancellationToken::new());
         let partitions = Partitions::spawn(store, settings.partitions, settings.idle_saves);
         let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
+            let plan = Arc::new(LanePlan::new(config, &lane, &journal.id));
+            let emitted = journal.emitted.get(&lane).copied();
+            restore::checkpoint(&plan, store, &journal.readings, emitted)?;
             let (status, shown) = watch::channel(LaneStatus::default());
             let (done, ended) = oneshot::channel();
             let start = Start {
-                plan: Arc::new(LanePlan::new(config, &lane, &journal.id)),
+                plan,
                 number,
                 partitions: partitions.clone(),
                 readings: journal.readings.clone(),
                 results: journal.results.clone(),
                 dead_letters: journal.dead_letters.clone(),
                 journal: ResultId::EMPTY.with_text(&journal.id),
-                tail: journal.readings.durable(),
-                emitted: journal.emitted.get(&lane).copied(),
+                emitted,
                 store: store.clone(),
                 checkpoint_every: settings.checkpoint_every,
                 observer: Observer::new(&lane, config, metrics),
@@ -196,9 +200,9 @@ impl Engine {
                 status,
             };
             LaneActor::spawn(&arbiter.handle(), start, done);
-            RunningLane { name: lane, status: shown, ended }
+            Ok(RunningLane { name: lane, status: shown, ended })
         });
-        Self { lanes: lanes.collect(), stop }
+        Ok(Self { lanes: lanes.collect::<Result<_, StoreError>>()?, stop })
     }
 
     /// The lanes as they are seen from outside.

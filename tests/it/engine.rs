@@ -151,7 +151,7 @@ fn process() {
             checkpoint_every: Duration::from_millis(10),
             idle_saves: 1,
         };
-        let engine = Engine::start(&config, &journal, &store, &Arc::new(Metrics::new()), settings);
+        let engine = Engine::start(&config, &journal, &store, &Arc::new(Metrics::new()), settings).unwrap();
         let mut next = journal.readings.durable().0;
         while next < RECORDS {
             let (work, after) = work(next);

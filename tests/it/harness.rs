@@ -22,7 +22,9 @@ use tempfile::TempDir;
 
 pub mod coap;
 pub mod http;
+pub mod influxd;
 pub mod mqtt;
+pub mod receiver;
 pub mod rows;
 pub mod tool;
 

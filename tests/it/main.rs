@@ -4,8 +4,14 @@
 
 mod admin;
 mod backtest;
+mod coap;
+mod crash;
 mod engine;
 mod harness;
 mod house;
 mod http;
+mod metrics;
+mod mqtt;
 mod oracle;
+mod refusals;
+mod sinks;

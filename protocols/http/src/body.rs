@@ -2,15 +2,19 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use crate::Oversize;
+use crate::{Head, Oversize};
 
 /// Memory is set aside for a declared length only up to here; beyond, it follows what has arrived.
 const RESERVE_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long the start of a body is waited for that is refused anyway.
+const START_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Frames already received that are thrown away to keep a connection alive after a refusal.
 const DISCARD_FRAMES_MAX: usize = 16;
@@ -35,6 +39,25 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, B
     }
     let Some(second) = next(body).await? else { return Ok(first) };
     read_rest(body, bytes_max, first, second).await
+}
+
+/// Reads how a body begins that is longer than allowed, at most [`Oversize::START_BYTES_MAX`], for at most
+/// [`START_WAIT_MAX`]: what is kept of it. Never asks a sender to go on that waits for `100 Continue`.
+pub(crate) async fn start(head: &Head, body: &mut Incoming) -> Bytes {
+    let mut start = BytesMut::new();
+    if head.header("expect").is_some() {
+        return Bytes::new();
+    }
+    let reading = async {
+        while start.len() < Oversize::START_BYTES_MAX
+            && let Ok(Some(frame)) = next(body).await
+        {
+            start.extend_from_slice(&frame[..frame.len().min(Oversize::START_BYTES_MAX - start.len())]);
+        }
+    };
+    // What came until then is the start.
+    let _ = tokio::time::timeout(START_WAIT_MAX, reading).await;
+    start.freeze()
 }
 
 async fn read_rest(

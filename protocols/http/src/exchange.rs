@@ -81,7 +81,8 @@ impl<H: Host> Exchange<'_, H> {
         }
         let declared_bytes = head.content_bytes();
         if declared_bytes.is_some_and(|bytes| bytes > body_bytes_max) {
-            let oversize = Oversize { head, declared_bytes, body_bytes_max, start: Bytes::new() };
+            let start = body::start(&head, &mut body).await;
+            let oversize = Oversize { head, declared_bytes, body_bytes_max, start };
             let response = self.host.too_large(oversize).await;
             return self.leave(body, response);
         }

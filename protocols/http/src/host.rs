@@ -51,8 +51,8 @@ pub struct Oversize {
     pub declared_bytes: Option<u64>,
     /// The limit that was exceeded, in bytes.
     pub body_bytes_max: u64,
-    /// The body's beginning, at most [`Oversize::START_BYTES_MAX`]; empty if `Content-Length` told
-    /// enough, for then nothing was read.
+    /// The body's beginning, at most [`Oversize::START_BYTES_MAX`]; empty if the sender waits for
+    /// `100 Continue`, and shorter if it does not come within a second.
     pub start: Bytes,
 }
 

@@ -60,18 +60,7 @@ impl Lane {
     /// Takes up the lane where its checkpoint left it; a new one begins where its pipelines want.
     pub(super) async fn new(start: Start) -> Result<Self, LaneError> {
         let (plan, store) = (start.plan.clone(), start.store.clone());
-        let saved = Checkpoint::load(&plan, &store)?;
-        let checkpoint = match saved {
-            Some(checkpoint) => checkpoint,
-            None => {
-                // Written down at once: a crash before the first checkpoint must not move the beginning.
-                let position = start.emitted.unwrap_or_else(|| restore::first_position(&plan, &start));
-                let (clock, watermarks) = (Clock::default(), Watermarks::new(&plan));
-                let checkpoint = Checkpoint { position, clock, watermarks };
-                checkpoint.save(&plan, &store, &[])?;
-                checkpoint
-            }
-        };
+        let checkpoint = restore::checkpoint(&plan, &store, &start.readings, start.emitted)?;
         let position = checkpoint.position;
         let quarantines = Quarantines::read(&plan, &start.readings, position).await?;
         let wake = restore::states(&plan, &store, start.partitions.count(), &start.observer)?;

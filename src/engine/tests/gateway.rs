@@ -47,7 +47,7 @@ impl Gateway {
             remember: NEVER,
         };
         let journal = Journal::open(&settings_of_journal, &metrics).unwrap();
-        let engine = Engine::start(config, &journal, &store, &metrics, settings);
+        let engine = Engine::start(config, &journal, &store, &metrics, settings).unwrap();
         Self { journal, metrics, engine }
     }
 

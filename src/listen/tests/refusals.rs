@@ -191,8 +191,8 @@ fn over_http_too_large() {
         assert_eq!(answer.status, 413);
         assert_eq!(site.http(&chunked).await.status, 413);
         let letters = site.letters().await;
-        let want = [(Reason::TooLarge, "a/b", &b""[..]), (Reason::TooLarge, "a/b", &large[..KEPT_BYTES_MAX])];
-        assert_eq!(seen(&letters), want);
+        let kept = (Reason::TooLarge, "a/b", &large[..KEPT_BYTES_MAX]);
+        assert_eq!(seen(&letters), [kept, kept]);
         let lengths: Vec<_> = letters.iter().map(|letter| letter.length_bytes).collect();
         assert_eq!(lengths, [10_000_000, MESSAGE_BYTES_MAX as u64 + 1]);
     });

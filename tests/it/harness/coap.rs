@@ -8,6 +8,9 @@ const URI_PATH: u16 = 11;
 const CONTENT_FORMAT: u16 = 12;
 const BLOCK1: u16 = 27;
 const SIZE1: u16 = 60;
+/// The low bits of Block1 (RFC 7959 section 2.2).
+const MORE: u32 = 8;
+const SIZE_1024: u32 = 6;
 /// How long it waits before it sends again. Shorter than RFC 7252's 2 s: loopback, and tests are in a hurry.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
 /// How often it sends a message.
@@ -18,18 +21,11 @@ const TRANSMISSIONS_MAX: usize = 120;
 pub struct Post<'a> {
     pub path: Vec<&'a [u8]>,
     pub content_format: Option<u16>,
-    /// Number of a block of 1024 bytes, and whether more follow.
-    pub block: Option<(u32, More)>,
+    /// The number of a block of 1024 bytes that is not the last one.
+    pub block: Option<u32>,
     /// The announced length of the whole body.
     pub size1_bytes: Option<u32>,
     pub payload: &'a [u8],
-}
-
-/// Whether blocks follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum More {
-    Yes,
-    No,
 }
 
 impl<'a> Post<'a> {
@@ -98,8 +94,8 @@ impl Device {
         if let Some(format) = post.content_format {
             option(CONTENT_FORMAT, &shortest(u32::from(format)));
         }
-        if let Some((number, more)) = post.block {
-            option(BLOCK1, &shortest(number << 4 | u32::from(more == More::Yes) << 3 | 6));
+        if let Some(number) = post.block {
+            option(BLOCK1, &shortest(number << 4 | MORE | SIZE_1024));
         }
         if let Some(bytes) = post.size1_bytes {
             option(SIZE1, &shortest(bytes));

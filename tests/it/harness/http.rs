@@ -36,16 +36,22 @@ impl Answer {
 
 /// GETs a path.
 pub fn get(addr: SocketAddr, path: &str) -> Answer {
-    exchange(addr, format!("GET {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n").as_bytes(), &[])
+    let head = format!("GET {path} HTTP/1.1\r\nhost: it\r\nconnection: close\r\n\r\n");
+    try_exchange(addr, head.as_bytes(), &[]).unwrap_or_else(|| panic!("no answer to a GET of {path}"))
 }
 
 /// POSTs a body to `/ingest/<topic>`; the topic goes out as it is. `headers` are lines with their ends.
 pub fn post(addr: SocketAddr, topic: &str, headers: &str, body: &[u8]) -> Answer {
+    try_post(addr, topic, headers, body).unwrap_or_else(|| panic!("no answer to a POST to {topic}"))
+}
+
+/// As [`post`]; `None` where the connection broke without a whole answer.
+pub fn try_post(addr: SocketAddr, topic: &str, headers: &str, body: &[u8]) -> Option<Answer> {
     let length = body.len();
     let head = format!(
         "POST /ingest/{topic} HTTP/1.1\r\nhost: it\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
-    exchange(addr, head.as_bytes(), body)
+    try_exchange(addr, head.as_bytes(), body)
 }
 
 /// Sends and reads at the same time: a server may answer, and hang up, before it has read all. `None` where the
@@ -65,9 +71,4 @@ pub fn try_exchange(addr: SocketAddr, head: &[u8], body: &[u8]) -> Option<Answer
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, head, body: bytes.split_off(end + 4) })
-}
-
-fn exchange(addr: SocketAddr, head: &[u8], body: &[u8]) -> Answer {
-    let said = || String::from_utf8_lossy(head).into_owned();
-    try_exchange(addr, head, body).unwrap_or_else(|| panic!("no answer to {}", said()))
 }

@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use super::{Site, eventually_or};
 
+/// Rotated files the sink keeps, where a configuration does not say otherwise.
+const ROTATED_MAX: usize = 10;
+
 /// A dead letter with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
@@ -19,9 +22,12 @@ pub struct Letter {
 }
 
 impl Site {
-    /// The complete lines of a row file, in the order they were written; nothing where there is no file yet.
+    /// The complete lines of a row file and its rotated ones, in the order they were written; nothing where
+    /// there is no file yet.
     pub fn rows_in(&self, name: &str) -> Vec<Value> {
-        let bytes = fs::read(self.path(name)).unwrap_or_default();
+        let rotated = (1..=ROTATED_MAX).rev().map(|number| format!("{name}.{number}"));
+        let files = rotated.chain([name.to_owned()]);
+        let bytes: Vec<u8> = files.filter_map(|name| fs::read(self.path(&name)).ok()).flatten().collect();
         let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines = bytes[..complete].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
