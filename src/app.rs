@@ -102,7 +102,7 @@ impl App {
         let store = Arc::new(Store::open(&data_dir.join("state"))?);
         let journal = Arc::new(open_journal(&config, &store, &metrics)?);
         announce(&config, &journal, &metrics).await?;
-        let deliveries = start_deliveries(&config, &journal, &store, &metrics)?;
+        let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
         let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
         let ticks = start_ticks(&config, &journal, &metrics);
         let listening = bound.listening();
@@ -231,7 +231,7 @@ fn door(config: &Config, journal: &Journal, metrics: &Arc<Metrics>) -> anyhow::R
     })))
 }
 
-fn start_deliveries(
+async fn start_deliveries(
     config: &Config,
     journal: &Arc<Journal>,
     store: &Arc<Store>,
@@ -250,7 +250,8 @@ fn start_deliveries(
     for sink in &config.sinks {
         let wants = routes.wants(&sink.name);
         let streams = wants.streams().into_iter().map(|name| stream(journal, name)).collect();
-        let courier = Courier::open(sink, wants, streams, ports.clone())?;
+        let mut courier = Courier::open(sink, wants, streams, ports.clone())?;
+        courier.begin().await?;
         stage.tasks.spawn(courier.run(stage.stop.clone()));
     }
     Ok(stage)

@@ -119,6 +119,29 @@ impl Courier {
         self.outbox.progress()
     }
 
+    /// Writes down where a new sink begins, so that a crash before its first delivery does not move the
+    /// beginning. To be awaited before anything new can come.
+    ///
+    /// # Errors
+    /// [`OpenError::Cursor`] where the store does not take it. A sink that keeps its cursor with what it writes and
+    /// cannot write now only warns: it must not keep the devices out.
+    pub async fn begin(&mut self) -> Result<(), OpenError> {
+        if !self.outbox.is_dirty() {
+            return Ok(());
+        }
+        match self.profile.cursor {
+            CursorKeeper::Outbox => Ok(self.outbox.save(&*self.ports.cursors).await?),
+            CursorKeeper::Sink => {
+                let beginning = *self.outbox.confirmed();
+                match self.sink.deliver(&[], &beginning).await {
+                    Ok(()) => self.outbox.saved(),
+                    Err(error) => warn!(sink = %self.name, ?error, "cannot write yet"),
+                }
+                Ok(())
+            }
+        }
+    }
+
     /// Delivers until `shutdown` and what is there then, and makes the cursors durable.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let fate = self.deliver_all(&shutdown).await;

@@ -397,3 +397,16 @@ async fn a_file_goes_on_where_it_stopped() {
     assert_eq!((&first["type"], &first["values"]["n"]), (&"result".into(), &0.into()));
     assert_eq!(world.saved(), Some(12), "a sink whose kind changes goes on where it was");
 }
+
+/// A crash between the start and the first delivery: what came meanwhile is not behind the new sink's back.
+#[tokio::test(start_paused = true)]
+async fn a_new_sink_begins_where_it_began_before_the_crash() {
+    let world = World::new([]);
+    world.log.append(0, results(3));
+    world.courier().begin().await.unwrap();
+    world.log.append(0, results(2));
+    let running = world.run(world.courier());
+    eventually("the two are taken", || world.taken().len() == 2).await;
+    running.stop().await;
+    assert_eq!(world.taken(), [3, 4]);
+}
