@@ -301,6 +301,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for Listening { name, addr, .. } in app.listening() {
         tracing::info!(listener = &**name, %addr, "listening");
     }
+    tracing::info!("the journal is kept whole: this version does not enforce max_bytes, max_age and min_free");
     tracing::info!(took = ?app.uptime(), "ready");
     tokio::select! {
         _ = terminate.recv() => {}

@@ -177,7 +177,7 @@ pub struct Source {
     pub topic: TopicPattern,
     /// How payloads are decoded.
     pub format: Format,
-    /// The sensor's name; `None`: from the SenML name, or the last topic level.
+    /// The sensor's name; `None`: from the SenML name, or the first capture, else the topic path.
     pub sensor: Option<SensorTemplate>,
     /// Where the event time comes from.
     pub time: TimeRule,
