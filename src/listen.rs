@@ -36,9 +36,6 @@ pub use door::{Door, Setup};
 pub use http::Pages;
 pub use verdict::Verdict;
 
-/// The largest UDP payload: a body in one datagram always reaches the host, also one over the limit.
-const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
-
 /// What every listener is given.
 #[derive(Clone)]
 pub struct Parts {
@@ -212,9 +209,9 @@ fn serve_http(socket: TcpListener, listener: &Listener, permits: Arc<Semaphore>,
 
 fn serve_coap(socket: UdpSocket, listener: &Listener, parts: Parts) {
     let Parts { door, tracker, shutdown, .. } = parts;
-    let host = Arc::new(coap::CoapHost::new(door, listener.max_message_bytes, tracker.clone()));
-    let body_bytes_max = listener.max_message_bytes.max(DATAGRAM_BYTES_MAX);
-    let settings = ::coap::Settings { body_bytes_max, ..::coap::Settings::default() };
+    let host = Arc::new(coap::CoapHost::new(door));
+    let settings =
+        ::coap::Settings { body_bytes_max: listener.max_message_bytes, ..::coap::Settings::default() };
     let name = listener.name.clone();
     tracker.spawn(async move {
         if let Err(error) = ::coap::serve(socket, host, settings, shutdown).await {

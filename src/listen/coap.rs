@@ -2,21 +2,19 @@
 //!
 //! POST and PUT carry a message, their path is the topic; `GET /.well-known/core` says where (RFC 6690). The
 //! one table of refusals (CONTRACT §4) for CoAP is [`refusal`]; a diagnostic payload is the reason's word and
-//! the detail. Overload is answered before options and payload are decoded.
+//! the detail. Overload is answered before options and payload are decoded. What the server could not make a
+//! message of (too large, no readable path) is kept as a dead letter before it is refused.
 //!
 //! Absent: Observe, FETCH and iPATCH, reading of values.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use coap::{Code, Dropped, Host, Method, Request, Response};
+use coap::{Code, Dropped, Fault, Host, Method, Request, Response};
 use futures_util::future;
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use crate::access::{Origin, Principal};
 use crate::intake::Rejection;
-use crate::model::dead_letter::KEPT_BYTES_MAX;
 use crate::model::{DeadLetter, Identity, Inbound, Media, Protocol, Reason, Timestamp};
 use crate::telemetry::clock;
 
@@ -30,32 +28,26 @@ const CORE_PATH: &str = ".well-known/core";
 /// Content formats a source may take: SenML JSON and CBOR, JSON, CBOR.
 const CONTENT_FORMATS: &str = "110 112 50 60";
 
-/// Dead letters of broken-off uploads on their way to the disk at once; beyond that they are only counted.
-const TRACES_MAX: usize = 16;
-
 /// The embedder of the CoAP server.
 pub(super) struct CoapHost {
     door: Arc<Door>,
-    tracker: TaskTracker,
     links: Bytes,
-    message_bytes_max: usize,
-    traces: Arc<Semaphore>,
 }
 
 /// What is done with a request.
 enum Plan {
     /// Answered without the door.
     Answer(Response),
-    /// Too large: kept in part.
-    TooLarge(DeadLetter),
+    /// No message, but kept.
+    Refuse(Fault, DeadLetter),
     /// A message.
     Admit(Inbound),
 }
 
 impl CoapHost {
-    pub(super) fn new(door: Arc<Door>, message_bytes_max: usize, tracker: TaskTracker) -> Self {
-        let (links, traces) = (links(&door), Arc::new(Semaphore::new(TRACES_MAX)));
-        Self { door, tracker, links, message_bytes_max, traces }
+    pub(super) fn new(door: Arc<Door>) -> Self {
+        let links = links(&door);
+        Self { door, links }
     }
 
     fn plan(&self, request: Request, received: Timestamp) -> Plan {
@@ -66,65 +58,21 @@ impl CoapHost {
             }
             _ => return Plan::Answer(Response::new(Code::METHOD_NOT_ALLOWED)),
         }
-        match self.door.access.principal(Origin::Peer(request.peer)) {
-            Err(_) => {
+        match (self.door.access.principal(Origin::Peer(request.peer)), request.fault) {
+            (Err(_), _) => {
                 self.door.deny(Protocol::Coap, &request.path);
                 Plan::Answer(Response::diagnostic(Code::UNAUTHORIZED, Reason::Unauthenticated.as_str()))
             }
-            Ok(principal) if request.payload.len() > self.message_bytes_max => {
-                Plan::TooLarge(self.too_large(&request, principal, received))
-            }
-            Ok(principal) => Plan::Admit(inbound(request, principal, received)),
+            (Ok(principal), Some(fault)) => Plan::Refuse(fault, letter(fault, request, principal, received)),
+            (Ok(principal), None) => Plan::Admit(inbound(request, principal, received)),
         }
     }
 
-    fn too_large(&self, request: &Request, principal: Principal, received: Timestamp) -> DeadLetter {
-        let length = request.payload.len();
-        DeadLetter {
-            detail: format!("payload of {length} bytes exceeds {}", self.message_bytes_max),
-            topic: request.path.as_str().into(),
-            principal: principal.name().clone(),
-            received,
-            payload: request.payload.slice(..length.min(KEPT_BYTES_MAX)),
-            length_bytes: length as u64,
-            ..self.trace()
-        }
-    }
-
-    /// What is known of an upload that was broken off in the middle: only that it would be too large.
-    fn trace(&self) -> DeadLetter {
-        DeadLetter {
-            source: "".into(),
-            reason: Reason::TooLarge,
-            detail: format!("upload exceeds {} bytes, broken off", self.message_bytes_max),
-            topic: "".into(),
-            principal: "".into(),
-            received: clock::now(),
-            line: None,
-            payload: Bytes::new(),
-            length_bytes: self.message_bytes_max as u64 + 1,
-            identity: Identity::None,
-        }
-    }
-
-    /// The server answers a broken-off upload itself and at once; its trace follows.
-    fn keep_trace(&self) {
-        let Ok(permit) = self.traces.clone().try_acquire_owned() else { return };
-        let (door, letter) = (self.door.clone(), self.trace());
-        self.tracker.spawn(async move {
-            // If it cannot be kept, that is counted.
-            let _ = door.refuse(Protocol::Coap, letter).await;
-            drop(permit);
-        });
-    }
-
-    async fn refuse_too_large(&self, letter: DeadLetter) -> Response {
+    /// Keeps what there is of a request, then refuses it.
+    async fn refuse(&self, fault: Fault, letter: DeadLetter) -> Response {
+        let rejection = Rejection::new(letter.reason, fault.to_string());
         match self.door.refuse(Protocol::Coap, letter).await {
-            Ok(()) => {
-                let limit = u32::try_from(self.message_bytes_max).unwrap_or(u32::MAX);
-                let word = Reason::TooLarge.as_str();
-                Response::diagnostic(Code::REQUEST_ENTITY_TOO_LARGE, word).with_size1_bytes(limit)
-            }
+            Ok(()) => Response { size1_bytes: fault.response().size1_bytes, ..refusal(&rejection) },
             Err(reason) => self.later(reason),
         }
     }
@@ -152,13 +100,12 @@ impl Host for CoapHost {
     async fn handle(&self, burst: Vec<Request>) -> Vec<Response> {
         let received = clock::now();
         let mut answers = vec![None; burst.len()];
-        let (mut inbound, mut places, mut oversize) =
-            (Vec::with_capacity(burst.len()), Vec::new(), Vec::new());
+        let (mut inbound, mut places, mut faulty) = (Vec::with_capacity(burst.len()), Vec::new(), Vec::new());
         for (place, request) in burst.into_iter().enumerate() {
             match self.plan(request, received) {
                 Plan::Answer(response) => answers[place] = Some(response),
-                Plan::TooLarge(letter) => {
-                    oversize.push(async move { (place, self.refuse_too_large(letter).await) });
+                Plan::Refuse(fault, letter) => {
+                    faulty.push(async move { (place, self.refuse(fault, letter).await) });
                 }
                 Plan::Admit(message) => {
                     inbound.push(message);
@@ -166,7 +113,7 @@ impl Host for CoapHost {
                 }
             }
         }
-        let (verdicts, refused) = future::join(self.door.admit(inbound), future::join_all(oversize)).await;
+        let (verdicts, refused) = future::join(self.door.admit(inbound), future::join_all(faulty)).await;
         let admitted = places.into_iter().zip(verdicts.into_iter().map(|verdict| self.answer(verdict)));
         admitted.chain(refused).for_each(|(place, response)| answers[place] = Some(response));
         let missing = || Response::new(Code::INTERNAL_SERVER_ERROR);
@@ -175,9 +122,6 @@ impl Host for CoapHost {
 
     fn dropped(&self, reason: Dropped) {
         self.door.dropped(Protocol::Coap, reason.as_str());
-        if reason == Dropped::TooLarge {
-            self.keep_trace();
-        }
     }
 }
 
@@ -190,6 +134,26 @@ fn inbound(request: Request, principal: Principal, received: Timestamp) -> Inbou
         media: request.content_format.map_or(Media::Unsaid, Media::ContentFormat),
         payload: request.payload,
         received,
+    }
+}
+
+/// A request that is no message: its length or its path is not allowed.
+fn letter(fault: Fault, request: Request, principal: Principal, received: Timestamp) -> DeadLetter {
+    let (reason, length_bytes) = match fault {
+        Fault::TooLarge { body_bytes, .. } => (Reason::TooLarge, body_bytes),
+        Fault::PathNotUtf8 | Fault::PathSegment => (Reason::Malformed, request.payload.len()),
+    };
+    DeadLetter {
+        source: "".into(),
+        reason,
+        detail: fault.to_string(),
+        topic: request.path.into(),
+        principal: principal.name().clone(),
+        received,
+        line: None,
+        payload: request.payload,
+        length_bytes: length_bytes as u64,
+        identity: Identity::None,
     }
 }
 

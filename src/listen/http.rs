@@ -1,12 +1,16 @@
 //! HTTP: `POST /ingest/{topic…}` to the door, its verdict to 202 or a problem document.
 //!
 //! The one table of refusals (CONTRACT §4) for HTTP is [`problem`] (RFC 9457, with JSON pointer, record and
-//! line). Rights and overload are judged from the head, before the body is read. All other paths belong to the
+//! line). Rights and overload are judged from the head, before the body is read. A refused message is kept as a
+//! dead letter first, also one that is too large or has no readable topic. All other paths belong to the
 //! embedder's [`Pages`]; the listener's `serve` says which of them exist here at all.
 
 use std::sync::Arc;
 
-use httpd::{Admission, Dropped, Head, Host, Method, Oversize, Problem, Request, Response, Status};
+use bytes::Bytes;
+use httpd::{
+    Admission, BadTarget, Dropped, Head, Host, Method, Oversize, Problem, Request, Response, Status,
+};
 use serde::Serialize;
 
 use crate::access::{Origin, Principal, Unauthenticated};
@@ -80,9 +84,6 @@ impl HttpHost {
         if head.method() != Method::Post {
             return Admission::Answer(Response::method_not_allowed(&[Method::Post]));
         }
-        if let Err(rejection) = topic(head) {
-            return Admission::Answer(problem(&rejection));
-        }
         if self.door.is_congested() {
             return Admission::Answer(self.later(Reason::Overload));
         }
@@ -99,10 +100,13 @@ impl HttpHost {
     }
 
     async fn ingest(&self, request: Request) -> Response {
-        let (topic, principal) = match (topic(&request.head), self.principal(&request.head)) {
-            (Ok(topic), Ok(principal)) => (topic, principal),
-            (Err(rejection), _) => return problem(&rejection),
-            (_, Err(Unauthenticated)) => return unauthenticated(),
+        let Ok(principal) = self.principal(&request.head) else { return unauthenticated() };
+        let topic = match topic(&request.head) {
+            Ok(topic) => topic,
+            Err(rejection) => {
+                let length_bytes = request.body.len() as u64;
+                return self.refuse(&request.head, rejection, request.body, length_bytes).await;
+            }
         };
         let head = &request.head;
         let inbound = Inbound {
@@ -134,27 +138,53 @@ impl HttpHost {
     }
 
     async fn refuse_too_large(&self, oversize: Oversize) -> Response {
-        let (Ok(topic), Ok(principal)) = (topic(&oversize.head), self.principal(&oversize.head)) else {
-            return oversize.into_response();
-        };
+        let limit = oversize.body_bytes_max;
         // Of a body in chunks no more is known than that it is larger than allowed.
-        let length_bytes = oversize.declared_bytes.unwrap_or(oversize.body_bytes_max + 1);
+        let length_bytes = oversize.declared_bytes.unwrap_or(limit + 1);
+        let text = format!("body of {length_bytes} bytes or more exceeds {limit}");
+        let rejection = Rejection::new(Reason::TooLarge, text);
+        match self.keep(&oversize.head, &rejection, oversize.start.clone(), length_bytes).await {
+            Ok(()) => oversize.into_response(),
+            Err(response) => response,
+        }
+    }
+
+    async fn refuse_bad_target(&self, request: BadTarget) -> Response {
+        let rejection = Rejection::new(Reason::Malformed, request.error.to_string());
+        let start_bytes = request.start.len() as u64;
+        let length_bytes = request.head.content_bytes().map_or(start_bytes, |bytes| bytes.max(start_bytes));
+        self.refuse(&request.head, rejection, request.start, length_bytes).await
+    }
+
+    async fn refuse(&self, head: &Head, rejection: Rejection, payload: Bytes, length_bytes: u64) -> Response {
+        match self.keep(head, &rejection, payload, length_bytes).await {
+            Ok(()) => problem(&rejection),
+            Err(response) => response,
+        }
+    }
+
+    /// Keeps what never became a message; `Err` is the answer where that cannot be.
+    async fn keep(
+        &self,
+        head: &Head,
+        rejection: &Rejection,
+        payload: Bytes,
+        length_bytes: u64,
+    ) -> Result<(), Response> {
+        let principal = self.principal(head).map_err(|Unauthenticated| unauthenticated())?;
         let letter = DeadLetter {
             source: "".into(),
-            reason: Reason::TooLarge,
-            detail: format!("body of {length_bytes} bytes or more exceeds {}", oversize.body_bytes_max),
-            topic: topic.into(),
+            reason: rejection.reason,
+            detail: rejection.to_string(),
+            topic: topic(head).unwrap_or_else(|_| raw_topic(head).to_owned()).into(),
             principal: principal.name().clone(),
             received: clock::now(),
             line: None,
-            payload: oversize.start.clone(),
+            payload,
             length_bytes,
             identity: Identity::None,
         };
-        match self.door.refuse(Protocol::Http, letter).await {
-            Ok(()) => oversize.into_response(),
-            Err(reason) => self.later(reason),
-        }
+        self.door.refuse(Protocol::Http, letter).await.map_err(|reason| self.later(reason))
     }
 }
 
@@ -175,6 +205,15 @@ impl Host for HttpHost {
         match area(&oversize.head) {
             Area::Part(Serve::Ingest) => self.refuse_too_large(oversize).await,
             _ => oversize.into_response(),
+        }
+    }
+
+    async fn bad_target(&self, request: BadTarget) -> Response {
+        self.dropped(Dropped::BadTarget);
+        match (area(&request.head), self.judge(&request.head)) {
+            (_, Admission::Answer(response)) => response,
+            (Area::Part(Serve::Ingest), _) => self.refuse_bad_target(request).await,
+            _ => request.into_response(),
         }
     }
 
@@ -205,6 +244,12 @@ fn topic(head: &Head) -> Result<String, Rejection> {
         }
         None => Ok(levels.join("/")),
     }
+}
+
+/// The topic path as it came, still percent-encoded: what is said of one that is none.
+fn raw_topic(head: &Head) -> &str {
+    let path = head.raw_path();
+    path.strip_prefix("/ingest/").unwrap_or(path)
 }
 
 fn not_found() -> Response {

@@ -113,6 +113,7 @@ mod tests {
         let request = coap::Request {
             peer: "10.0.0.1:5683".parse().expect("an address"),
             method: coap::Method::Post,
+            fault: None,
             path: "a".into(),
             query: Vec::new(),
             content_format: None,

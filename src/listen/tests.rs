@@ -116,8 +116,13 @@ fn what_is_not_on_disk_is_not_acknowledged() {
         let answer = site.post("/ingest/fleet/v17/telemetry", "", b"{").await;
         assert_eq!(answer.status, 503);
         assert!(answer.body.contains("/problems/disk"), "{}", answer.body);
-        let response = coap.call(&Call::post(TOPIC).body(50, b"{".as_slice())).await.expect("an answer");
-        assert_eq!((response.code, &*response.payload), (Code::SERVICE_UNAVAILABLE, b"disk".as_slice()));
+        let answer = site.post("/ingest/%FF", "", TELEMETRY).await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains("/problems/disk"), "{}", answer.body);
+        for body in [b"{".to_vec(), vec![b'x'; harness::MESSAGE_BYTES_MAX + 1]] {
+            let response = coap.call(&Call::post(TOPIC).body(50, body)).await.expect("an answer");
+            assert_eq!((response.code, &*response.payload), (Code::SERVICE_UNAVAILABLE, b"disk".as_slice()));
+        }
     });
 }
 

@@ -280,6 +280,10 @@ fn coap_stops_what_is_too_large() {
     for answer in &answers {
         assert_eq!((answer.code.as_str(), answer.size1_bytes), ("4.13", Some(1 << 20)), "{}", answer.text());
     }
+    let letters = wait_for_letters(&site, 2);
+    let body = block.repeat(4);
+    letters.iter().for_each(|letter| assert_too_large(letter, "fleet/v1/telemetry", &body));
+    assert_eq!(letters.iter().map(|letter| letter.payload.len()).collect::<Vec<_>>(), [1024, 4096]);
     memory_stays_flat(&site, |site| assert_eq!(device.post(&announced, || site.addr("coap")).code, "4.13"));
     still_serves(&mut site);
 }
@@ -303,11 +307,15 @@ fn topics_that_are_not_utf_8_are_refused() {
         assert_eq!(answer.status, 400, "{answer:?}");
     };
     attack(&site);
-    let letters = wait_for_letters(&site, 2);
-    for letter in &letters {
+    let letters = wait_for_letters(&site, 4);
+    let mqtt = r"fleet/\xff/telemetry";
+    for (topic, letter) in
+        [mqtt, mqtt, r"fleet/\xff\xfe/telemetry", "fleet/%ff%fe/telemetry"].iter().zip(&letters)
+    {
         let kept = (letter.reason.as_str(), letter.topic.as_str(), &letter.payload[..]);
-        assert_eq!(kept, ("malformed", r"fleet/\xff/telemetry", &b"{}"[..]), "{}", letter.detail);
+        assert_eq!(kept, ("malformed", *topic, &b"{}"[..]), "{}", letter.detail);
     }
+    assert_eq!(letters.len(), 4);
     memory_stays_flat(&site, attack);
     still_serves(&mut site);
 }

@@ -2,9 +2,9 @@
 //!
 //! Stands between the decoder and the host. An upload is known by endpoint, method, path, query and
 //! Request-Tag (RFC 9175 §3), so that uploads of one device do not mix. Blocks come strictly in order:
-//! anything else is 4.08 and the upload is forgotten. A retransmitted block never arrives here, the exchange
-//! answers it. Pure: time comes in as `now`. Memory is bounded by [`UploadLimits`]; a body's buffer may hold
-//! up to twice its bytes while it grows.
+//! anything else is 4.08 and the upload is forgotten, so an upload is found too large only once. A retransmitted
+//! block never arrives here, the exchange answers it. Pure: time comes in as `now`. Memory is bounded by
+//! [`UploadLimits`]; a body's buffer may hold up to twice its bytes while it grows.
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::block::Block;
-use crate::{Method, UploadLimits};
+use crate::{Fault, Method, UploadLimits};
 
 /// What makes two blocks belong to one body, besides their endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,12 @@ pub(crate) enum Step {
     /// 4.08: not the next block of a known upload.
     Incomplete,
     /// 4.13: beyond the largest body.
-    TooLarge,
+    TooLarge {
+        /// As announced, else where this block ends.
+        body_bytes: usize,
+        /// How the body begins, at most [`Fault::START_BYTES_MAX`].
+        start: Bytes,
+    },
     /// 5.03: no room for another upload.
     Full,
 }
@@ -84,21 +89,16 @@ impl Uploads {
         if !part.fits() {
             return Step::BadLength;
         }
-        if self.is_too_large(&part) {
-            return Step::TooLarge;
-        }
         let upload = match part.block.number {
             0 => Some(Upload::begin(now, &part)),
             _ => known.filter(|upload| upload.continues_with(&part)),
         };
-        upload.map_or(Step::Incomplete, |upload| self.append(now, peer, upload, part))
-    }
-
-    /// Known as early as possible: from the announced size, else from where this block ends.
-    fn is_too_large(&self, part: &Part) -> bool {
-        let end = part.block.offset_bytes() + part.payload.len();
-        let announced = part.whole_bytes.map_or(0, |bytes| bytes as usize);
-        end.max(announced) > self.body_bytes_max
+        let Some(upload) = upload else { return Step::Incomplete };
+        let body_bytes = part.body_bytes();
+        if body_bytes > self.body_bytes_max {
+            return Step::TooLarge { body_bytes, start: upload.start_with(&part.payload) };
+        }
+        self.append(now, peer, upload, part)
     }
 
     fn append(&mut self, now: Instant, peer: SocketAddr, mut upload: Upload, part: Part) -> Step {
@@ -166,6 +166,12 @@ impl Part {
         let (bytes, size_bytes) = (self.payload.len(), self.block.size_bytes());
         if self.block.more { bytes == size_bytes } else { bytes <= size_bytes }
     }
+
+    /// The least the body can have, known as early as possible: the announced size, or where this block ends.
+    fn body_bytes(&self) -> usize {
+        let end = self.block.offset_bytes() + self.payload.len();
+        end.max(self.whole_bytes.map_or(0, |bytes| bytes as usize))
+    }
 }
 
 impl Upload {
@@ -180,5 +186,13 @@ impl Upload {
 
     fn continues_with(&self, part: &Part) -> bool {
         part.block.offset_bytes() == self.body.len() && part.content_format == self.content_format
+    }
+
+    /// How the body begins that this payload continues.
+    fn start_with(self, payload: &Bytes) -> Bytes {
+        let body = &self.body[..self.body.len().min(Fault::START_BYTES_MAX)];
+        let room = Fault::START_BYTES_MAX - body.len();
+        // A copy: the start of a large body must not hold all of it.
+        [body, &payload[..payload.len().min(room)]].concat().into()
     }
 }

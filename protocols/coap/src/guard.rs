@@ -49,7 +49,6 @@ pub(crate) struct Envelope {
     pub message_id: u16,
     pub token: Token,
     pub no_response: NoResponse,
-    pub payload_bytes: usize,
 }
 
 /// An answer to a request that goes no further.
@@ -167,7 +166,6 @@ fn check_request(header: Header, datagram: &[u8]) -> Result<Checked, options::Ma
         message_id: header.message_id,
         token: options.token(),
         no_response: rules.no_response,
-        payload_bytes: options.payload().len(),
     };
     let unknown_method = Refusal { code: Code::METHOD_NOT_ALLOWED, text: "unknown method" };
     let refusal = rules.refusal.or(envelope.method.is_none().then_some(unknown_method));

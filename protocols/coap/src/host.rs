@@ -16,6 +16,9 @@ pub trait Host: Send + Sync + 'static {
     ///
     /// A success code tells the device that it may forget its message, so the future resolves only when
     /// that is true. Missing answers, and a panic, become 5.00. Several calls may run at the same time.
+    ///
+    /// Requests with a [`fault`](Request::fault) are among them, to be kept or counted; their answer is stored
+    /// for retransmissions like any other, and a success code becomes [`Fault::response`](crate::Fault).
     fn handle(&self, burst: Vec<Request>) -> impl Future<Output = Vec<Response>> + Send;
 
     /// Hears of everything that did not reach [`handle`](Self::handle) or whose answer got lost.
@@ -30,14 +33,12 @@ pub enum Dropped {
     Malformed,
     /// A response to nothing this server asked: reset.
     Stray,
-    /// A well-formed request refused before the host saw it: unknown critical option, bad path, proxying.
+    /// A well-formed request refused before the host saw it: unknown critical option, bad query, proxying.
     Refused,
     /// The door was closed, or every remembered message id is still in progress.
     Overload,
     /// The id was seen before: answered from memory, or still in progress.
     Duplicate,
-    /// A body beyond the limit: 4.13.
-    TooLarge,
     /// Blocks out of order or of an unknown upload: 4.08.
     Incomplete,
     /// No room for another upload: 5.03.
@@ -63,7 +64,6 @@ impl Dropped {
             Self::Refused => "refused",
             Self::Overload => "overload",
             Self::Duplicate => "duplicate",
-            Self::TooLarge => "too_large",
             Self::Incomplete => "incomplete",
             Self::UploadsFull => "uploads_full",
             Self::UploadExpired => "upload_expired",

@@ -8,15 +8,18 @@
 //! 3. [`Host::door`] may refuse for overload, before options and payload are decoded;
 //! 4. `wire` decodes with coap-lite's `Packet`, the only place besides encoding that touches coap-lite;
 //! 5. `blockwise` joins Block1 uploads (RFC 7959) into one body;
-//! 6. [`Host::handle`] gets the burst, and its answers leave together.
+//! 6. [`Host::handle`] gets the burst, and its answers leave together. A request with a [`Fault`] (too large, no
+//!    readable path) is in it too, so that the host may keep it before it is refused.
 //!
 //! `server` is the task that moves it, `block` the option value both directions share.
 //!
-//! Invariants: a success code is sent only after the host returned it (an empty ACK promises nothing);
+//! Invariants: a success code is sent only after the host returned it (an empty ACK promises nothing), and
+//! never for a request with a fault;
 //! a message is handed to the host at most once while its id is remembered; every table has a limit.
 //! Absent on purpose: Observe, DTLS, multicast, proxying, OSCORE, conditional requests (`If-Match`).
 
 // What the embedder supplies and sees.
+mod fault;
 mod host;
 mod message;
 mod settings;
@@ -38,6 +41,7 @@ mod block;
 pub mod client;
 
 pub use client::Client;
+pub use fault::Fault;
 pub use host::{Dropped, Host};
 pub use message::{Code, Method, Reliability, Request, Response, Token};
 pub use server::serve;

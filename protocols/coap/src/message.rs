@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 
+use crate::Fault;
+
 /// What a request asks for (RFC 7252 §5.8, RFC 8132).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -161,14 +163,17 @@ pub enum Reliability {
     NonConfirmable,
 }
 
-/// One request, complete: the blocks of an upload are already joined.
+/// One request, complete unless it has a fault: the blocks of an upload are already joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Where it came from.
     pub peer: SocketAddr,
     /// What it asks for.
     pub method: Method,
-    /// Uri-Path segments joined by `/`, without a leading slash. No segment is `.`, `..` or holds a `/`.
+    /// Why it cannot be taken: then it gets no success code, see [`Fault`].
+    pub fault: Option<Fault>,
+    /// Uri-Path segments joined by `/`, without a leading slash. No segment is `.`, `..` or holds a `/`, unless
+    /// there is a fault; of a path that is not UTF-8, other bytes than ASCII are escaped: `fleet/\xff`.
     pub path: String,
     /// Uri-Query options in order, such as `unit=C`.
     pub query: Vec<String>,
@@ -176,7 +181,8 @@ pub struct Request {
     pub content_format: Option<u16>,
     /// The Accept number as sent; `None` if any format will do.
     pub accept: Option<u16>,
-    /// The body.
+    /// The body; of one that is too large, how it begins, at most [`Fault::START_BYTES_MAX`]; of a block with a
+    /// faulty path, that block.
     pub payload: Bytes,
     /// CON or NON.
     pub reliability: Reliability,

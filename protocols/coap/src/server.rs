@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::block::Block;
 use crate::exchange::{Key, Outgoing};
 use crate::guard::NoResponse;
-use crate::{Code, Dropped, Host, Method, Response, Settings};
+use crate::{Code, Dropped, Fault, Host, Method, Response, Settings};
 use intake::Intake;
 
 /// The largest UDP payload; whatever the kernel delivers fits.
@@ -39,6 +39,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 struct Ticket {
     key: Key,
     method: Method,
+    fault: Option<Fault>,
     no_response: NoResponse,
     block1: Option<Block>,
     block2: Option<Block>,

@@ -2,7 +2,7 @@
 //!
 //! The only module that knows coap-lite. It decodes only what [`guard`](crate::guard) let through. Paths are
 //! read here and not with the crate's `get_path`, which drops segments that are not UTF-8 and cannot tell
-//! `["a/b"]` from `["a", "b"]`.
+//! `["a/b"]` from `["a", "b"]`; both are a [`Fault`] of the request.
 
 use std::net::SocketAddr;
 
@@ -11,7 +11,7 @@ use coap_lite::{CoapOption, MessageType, Packet};
 
 use crate::block::{Block, Slice, uint_bytes};
 use crate::guard::{Envelope, Kind, Refusal, number, uint};
-use crate::{Code, Method, Request, Response, Token};
+use crate::{Code, Fault, Method, Request, Response, Token};
 
 /// A request and what its transfer in blocks needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +28,12 @@ pub(crate) struct Decoded {
 pub(crate) fn decode(peer: SocketAddr, envelope: &Envelope, datagram: &[u8]) -> Result<Decoded, Refusal> {
     let mut packet = Packet::from_bytes(datagram).map_err(|_| bad_request("not decodable"))?;
     let payload = Bytes::from(std::mem::take(&mut packet.payload));
+    let (path, fault) = path(&packet);
     let request = Request {
         peer,
         method: envelope.method.ok_or(bad_request("unknown method"))?,
-        path: path(&packet)?,
+        fault,
+        path,
         query: query(&packet)?,
         content_format: first_u16(&packet, CoapOption::ContentFormat),
         accept: first_u16(&packet, CoapOption::Accept),
@@ -65,20 +67,22 @@ fn first_u16(packet: &Packet, option: CoapOption) -> Option<u16> {
     first(packet, option).and_then(uint).and_then(|number| u16::try_from(number).ok())
 }
 
-/// RFC 7252 §5.10.1 forbids `.` and `..`; a slash inside a segment would make two paths of one string.
-fn path(packet: &Packet) -> Result<String, Refusal> {
-    let mut path = String::new();
+/// The segments joined, and what is wrong with them. Escaped as a whole where they are not text.
+fn path(packet: &Packet) -> (String, Option<Fault>) {
+    let (mut path, mut fault) = (Vec::new(), None);
     for (index, segment) in values(packet, CoapOption::UriPath).enumerate() {
-        let segment = std::str::from_utf8(segment).map_err(|_| bad_request("a path segment is not utf-8"))?;
-        if segment.contains('/') || segment == "." || segment == ".." {
-            return Err(bad_request("a path segment is `.`, `..` or holds a slash"));
+        if segment.contains(&b'/') || segment == b"." || segment == b".." {
+            fault = Some(Fault::PathSegment);
         }
         if index > 0 {
-            path.push('/');
+            path.push(b'/');
         }
-        path.push_str(segment);
+        path.extend_from_slice(segment);
     }
-    Ok(path)
+    match String::from_utf8(path) {
+        Ok(path) => (path, fault),
+        Err(error) => (error.as_bytes().escape_ascii().to_string(), Some(Fault::PathNotUtf8)),
+    }
 }
 
 fn query(packet: &Packet) -> Result<Vec<String>, Refusal> {

@@ -41,7 +41,7 @@ pub(crate) async fn read(body: &mut Incoming, bytes_max: u64) -> Result<Bytes, B
     read_rest(body, bytes_max, first, second).await
 }
 
-/// Reads how a body begins that is longer than allowed, at most [`Oversize::START_BYTES_MAX`], for at most
+/// Reads how a body begins that is refused anyway, at most [`Oversize::START_BYTES_MAX`], for at most
 /// [`START_WAIT_MAX`]: what is kept of it. Never asks a sender to go on that waits for `100 Continue`.
 pub(crate) async fn start(head: &Head, body: &mut Incoming) -> Bytes {
     let mut start = BytesMut::new();

@@ -1,4 +1,4 @@
-//! One request and its answer: head → admit → body → handle.
+//! One request and its answer: head → admit → body → handle, or the host's word on one that cannot go so far.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,8 +13,8 @@ use hyper::http::request::Parts;
 use crate::body::{self, BodyError};
 use crate::watch::Watch;
 use crate::{
-    Admission, Dropped, Head, Host, Method, Oversize, Problem, Request, Response, Settings, Status,
-    TargetError,
+    Admission, BadTarget, Dropped, Head, Host, Method, Oversize, Problem, Request, Response, Settings,
+    Status, TargetError,
 };
 
 /// What the exchanges of a connection share.
@@ -33,8 +33,6 @@ enum HeadError {
     NoHost,
     #[error("header host is repeated")]
     RepeatedHost,
-    #[error(transparent)]
-    Target(#[from] TargetError),
     /// Answering it with success would turn the connection into a tunnel.
     #[error("CONNECT is not implemented")]
     Connect,
@@ -54,10 +52,13 @@ impl<H: Host> Exchange<'_, H> {
 
     async fn respond(&self, request: hyper::Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
-        let head = match check(self.peer, parts, body.size_hint().exact()) {
-            Ok(head) => head,
+        let (head, target) = match check(self.peer, parts, body.size_hint().exact()) {
+            Ok(checked) => checked,
             Err(error) => return self.leave(body, self.refuse(error)),
         };
+        if let Err(error) = target {
+            return self.refuse_target(head, body, error).await;
+        }
         match self.host.admit(&head) {
             Admission::Answer(response) => self.leave(body, response),
             Admission::Read { body_bytes_max } => self.read_and_handle(head, body, body_bytes_max).await,
@@ -72,7 +73,13 @@ impl<H: Host> Exchange<'_, H> {
                 .into();
         }
         self.host.dropped(Dropped::BadTarget);
-        malformed().detail(detail).into()
+        Problem::malformed().detail(detail).into()
+    }
+
+    async fn refuse_target(&self, head: Head, mut body: Incoming, error: TargetError) -> Response {
+        let start = body::start(&head, &mut body).await;
+        let response = self.host.bad_target(BadTarget { head, error, start }).await;
+        self.leave(body, response)
     }
 
     async fn read_and_handle(&self, head: Head, mut body: Incoming, body_bytes_max: u64) -> Response {
@@ -95,7 +102,7 @@ impl<H: Host> Exchange<'_, H> {
             }
             Ok(Err(BodyError::Broken)) => {
                 self.host.dropped(Dropped::BodyBroken);
-                self.break_off(malformed().detail("body broke off or is not well chunked").into())
+                self.break_off(Problem::malformed().detail("body broke off or is not well chunked").into())
             }
             Err(_elapsed) => {
                 self.host.dropped(Dropped::BodyTimeout);
@@ -123,7 +130,10 @@ impl<H: Host> Exchange<'_, H> {
     }
 }
 
-fn check(peer: Option<SocketAddr>, parts: Parts, content_bytes: Option<u64>) -> Result<Head, HeadError> {
+/// The head, and whether its path could be decoded.
+type Checked = (Head, Result<(), TargetError>);
+
+fn check(peer: Option<SocketAddr>, parts: Parts, content_bytes: Option<u64>) -> Result<Checked, HeadError> {
     // RFC 9112 §3.2: exactly one `Host` in HTTP/1.1.
     let mut hosts = parts.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -131,10 +141,6 @@ fn check(peer: Option<SocketAddr>, parts: Parts, content_bytes: Option<u64>) -> 
         (_, Some(_)) => return Err(HeadError::RepeatedHost),
         _ => {}
     }
-    let head = Head::from_parts(peer, parts, content_bytes)?;
-    if head.method() == Method::Connect { Err(HeadError::Connect) } else { Ok(head) }
-}
-
-fn malformed() -> Problem {
-    Problem::new(Status::BAD_REQUEST, "/problems/malformed", "Bad Request")
+    let (head, target) = Head::from_parts(peer, parts, content_bytes);
+    if head.method() == Method::Connect { Err(HeadError::Connect) } else { Ok((head, target)) }
 }

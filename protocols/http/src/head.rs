@@ -87,7 +87,7 @@ pub struct Head {
     peer: Option<SocketAddr>,
     method: Method,
     uri: Uri,
-    /// Decoded segments; `None` if they read as in the raw path.
+    /// Decoded segments; `None` if they read as in the raw path, or cannot be decoded.
     decoded: Option<Vec<String>>,
     headers: HeaderMap,
     content_bytes: Option<u64>,
@@ -121,18 +121,20 @@ impl Head {
         self
     }
 
+    /// Takes a head apart from its path's decoding, which may fail: then its segments stay as they came.
     pub(crate) fn from_parts(
         peer: Option<SocketAddr>,
         parts: Parts,
         content_bytes: Option<u64>,
-    ) -> Result<Self, TargetError> {
+    ) -> (Self, Result<(), TargetError>) {
         let method = Method::from(&parts.method);
-        let decoded = match method {
+        let (decoded, outcome) = match target::decode_path(parts.uri.path()) {
             // Its target is an authority.
-            Method::Connect => None,
-            _ => target::decode_path(parts.uri.path())?,
+            _ if method == Method::Connect => (None, Ok(())),
+            Ok(decoded) => (decoded, Ok(())),
+            Err(error) => (None, Err(error)),
         };
-        Ok(Self { peer, method, uri: parts.uri, decoded, headers: parts.headers, content_bytes })
+        (Self { peer, method, uri: parts.uri, decoded, headers: parts.headers, content_bytes }, outcome)
     }
 
     /// Returns the peer's address, as given to [`crate::serve`].

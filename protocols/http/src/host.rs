@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Head, Problem, Request, Response, Status};
+use crate::{Head, Problem, Request, Response, Status, TargetError};
 
 /// Answers requests; one value serves all connections.
 pub trait Host: Send + Sync + 'static {
@@ -23,6 +23,15 @@ pub trait Host: Send + Sync + 'static {
         async move {
             self.dropped(Dropped::BodyTooLarge);
             oversize.into_response()
+        }
+    }
+
+    /// Answers a request whose path is not percent-encoded UTF-8; [`Host::admit`] is not asked. By default
+    /// counts [`Dropped::BadTarget`] and answers 400; a host that overrides it counts for itself.
+    fn bad_target(&self, request: BadTarget) -> impl Future<Output = Response> + Send {
+        async move {
+            self.dropped(Dropped::BadTarget);
+            request.into_response()
         }
     }
 
@@ -70,6 +79,24 @@ impl Oversize {
         }
         .with("limit", limit)
         .into()
+    }
+}
+
+/// A request whose path cannot be decoded.
+#[derive(Debug)]
+pub struct BadTarget {
+    /// The request's head; its [`Head::segments`] are as they came, still percent-encoded.
+    pub head: Head,
+    /// What is wrong with the path.
+    pub error: TargetError,
+    /// The body's beginning, on the terms of [`Oversize::start`].
+    pub start: Bytes,
+}
+
+impl BadTarget {
+    /// Returns the usual answer: 400, with the segment in the text.
+    pub fn into_response(self) -> Response {
+        Problem::malformed().detail(self.error.to_string()).into()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The embedder owns accept, connection permits and TLS, and gives each stream to [`serve`]; it
 //! answers through [`Host`]. A request goes: head parsed by hyper → [`Host::admit`] decides from the
-//! head alone → body read under its limit and deadline → [`Host::handle`] → answer.
+//! head alone → body read under its limit and deadline → [`Host::handle`] → answer. What cannot go that way
+//! ([`Host::too_large`], [`Host::bad_target`]) is shown to the host with its body's beginning, to be kept.
 //!
 //! Invariants:
 //! - No body byte is waited for before `admit` said so; `100 Continue` goes out at that moment, not before.
@@ -27,7 +28,7 @@ mod response;
 mod target;
 
 pub use head::{Head, Method, Request};
-pub use host::{Admission, CloseReason, Dropped, Host, Oversize, Settings};
+pub use host::{Admission, BadTarget, CloseReason, Dropped, Host, Oversize, Settings};
 pub use problem::Problem;
 pub use response::{Response, Status};
 pub use server::serve;

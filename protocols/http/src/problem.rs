@@ -39,6 +39,11 @@ impl Problem {
         }
     }
 
+    /// The 400 of a request that is not well formed.
+    pub(crate) fn malformed() -> Self {
+        Self::new(Status::BAD_REQUEST, "/problems/malformed", "Bad Request")
+    }
+
     /// Says what is wrong this time.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {

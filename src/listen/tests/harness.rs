@@ -225,13 +225,6 @@ impl Site {
         letters
     }
 
-    /// The dead letter at this offset, as soon as it is on disk.
-    pub async fn letter(&self, offset: usize) -> DeadLetter {
-        let mut reader = self.journal.dead_letters.reader(Offset(offset as u64));
-        timeout(PATIENCE, reader.next()).await.expect("it comes").expect("reads");
-        self.letters().await.swap_remove(offset)
-    }
-
     /// Waits until a sample has this value.
     pub async fn metric_becomes(&self, name: &str, value: f64) {
         let becomes = async {
@@ -274,6 +267,16 @@ pub fn coap_post(message_id: u16, path: &[u8], payload: &[u8]) -> Vec<u8> {
         datagram.extend(segment);
     }
     datagram.push(0xff);
+    datagram.extend(payload);
+    datagram
+}
+
+/// A confirmable POST of one more block of 1 KiB to `up`, Block1 (RFC 7959 §2.2) saying that others follow.
+pub fn coap_block(number: u8, payload: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0x40, 0x02, 0, number, 11 << 4 | 2];
+    datagram.extend(b"up");
+    // Delta 16 = 13 + 3; more follow, size exponent 6.
+    datagram.extend([0xd1, 3, number << 4 | 1 << 3 | 6, 0xff]);
     datagram.extend(payload);
     datagram
 }

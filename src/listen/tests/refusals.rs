@@ -128,17 +128,54 @@ fn over_coap() {
         assert_letters(site, &cases).await;
         let response = coap.call(&Call::post(TOPIC).body(99, TELEMETRY)).await.expect("an answer");
         assert_eq!(response.code, Code::UNSUPPORTED_CONTENT_FORMAT);
-        let response =
-            coap.call(&Call::post(TOPIC).body(50, vec![b'x'; 10_000_000])).await.expect("an answer");
-        assert_eq!(response.code, Code::REQUEST_ENTITY_TOO_LARGE);
-        assert_eq!(response.size1_bytes, Some(MESSAGE_BYTES_MAX as u32));
-        let last = site.letter(cases.len() + 1).await;
-        assert_eq!((last.reason, last.length_bytes), (Reason::TooLarge, MESSAGE_BYTES_MAX as u64 + 1));
-        let answer =
-            harness::exchange(&harness::udp().await, site.coap, &harness::coap_post(1, b"\xff", b"1")).await;
-        assert_eq!(answer[1] >> 5, 4, "a path that is not UTF-8: {answer:02x?}");
         let response = coap.call(&Call::post(TOPIC).body(50, TELEMETRY)).await.expect("an answer");
         assert_eq!(response.code, Code::CHANGED);
+    });
+}
+
+/// Announced by Size1, or found out in the middle: kept with its beginning, and answered after that.
+#[test]
+fn over_coap_too_large_in_blocks() {
+    run(Options { message_bytes_max: 5000, ..Options::default() }, async |site: &Site| {
+        let coap = site.coap().await;
+        let body: Vec<u8> = (0..10_000_u32).map(|at| at as u8).collect();
+        let response = coap.call(&Call::post(TOPIC).body(50, body.clone())).await.expect("an answer");
+        assert_eq!((response.code, response.size1_bytes), (Code::REQUEST_ENTITY_TOO_LARGE, Some(5000)));
+        let letters = site.letters().await;
+        assert_eq!(seen(&letters), [(Reason::TooLarge, TOPIC, &body[..1024])]);
+        assert_eq!((letters[0].length_bytes, &*letters[0].principal), (10_000, "anonymous"));
+        let socket = harness::udp().await;
+        let block = |number: u8| harness::coap_block(number, &body[usize::from(number) * 1024..][..1024]);
+        for number in 0..4 {
+            let answer = harness::exchange(&socket, site.coap, &block(number)).await;
+            assert_eq!(answer[1], 0x5f, "2.31: {answer:02x?}");
+        }
+        for _ in 0..3 {
+            let answer = harness::exchange(&socket, site.coap, &block(4)).await;
+            assert_eq!(answer[1], 0x8d, "4.13, the first time and from memory: {answer:02x?}");
+        }
+        let letters = site.letters().await;
+        assert_eq!(seen(&letters[1..]), [(Reason::TooLarge, "up", &body[..KEPT_BYTES_MAX])]);
+        assert_eq!(letters[1].length_bytes, 5 * 1024);
+    });
+}
+
+/// A copy of a refused message has its answer from memory, and no second dead letter.
+#[test]
+fn over_coap_a_path_that_is_none() {
+    run(Options::default(), async |site: &Site| {
+        let socket = harness::udp().await;
+        for _ in 0..3 {
+            let post = harness::coap_post(1, b"a/\xff", TELEMETRY);
+            let answer = harness::exchange(&socket, site.coap, &post).await;
+            assert_eq!(answer[1], 0x80, "4.00: {answer:02x?}");
+            assert!(answer.ends_with(b"malformed: a path segment is not utf-8"), "{answer:02x?}");
+        }
+        let answer = harness::exchange(&socket, site.coap, &harness::coap_post(2, b"a/..", b"1")).await;
+        assert_eq!(answer[1], 0x80, "4.00: {answer:02x?}");
+        let want: [(Reason, &str, &[u8]); 2] =
+            [(Reason::Malformed, r"a/\xff", TELEMETRY), (Reason::Malformed, "a/..", b"1")];
+        assert_eq!(seen(&site.letters().await), want);
     });
 }
 
@@ -170,9 +207,27 @@ fn over_http() {
         assert_letters(site, &cases).await;
         let answer = site.post("/ingest/fleet/v17/telemetry", "Content-Type: text/csv\r\n", TELEMETRY).await;
         assert_eq!(answer.status, 415);
-        assert_eq!(site.post("/ingest/%FF", "", TELEMETRY).await.status, 400);
         let answer = site.post("/ingest/fleet/v17/telemetry", "", TELEMETRY).await;
         assert_eq!(answer.status, 202);
+    });
+}
+
+#[test]
+fn over_http_a_path_that_is_none() {
+    run(Options::default(), async |site: &Site| {
+        let topics = ["a/%FF", "a/50%", "a%2Fb", "a/%23"];
+        for path in topics {
+            let answer = site.post(&format!("/ingest/{path}"), "", TELEMETRY).await;
+            assert_eq!(answer.status, 400, "{path}");
+            assert!(answer.body.contains("\"/problems/malformed\""), "{path}: {}", answer.body);
+        }
+        assert_eq!(site.post("/metrics/%FF", "", TELEMETRY).await.status, 404, "a part that is not served");
+        assert_eq!(site.get("/ingest/%FF").await.status, 405);
+        let want = topics.map(|topic| (Reason::Malformed, topic, TELEMETRY));
+        let letters = site.letters().await;
+        assert_eq!(seen(&letters), want);
+        let lengths: Vec<_> = letters.iter().map(|letter| letter.length_bytes).collect();
+        assert_eq!(lengths, [TELEMETRY.len() as u64; 4]);
     });
 }
 

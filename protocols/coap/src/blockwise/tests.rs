@@ -104,13 +104,27 @@ fn path_query_and_method_tell_uploads_apart() {
 fn bodies_beyond_the_limit_are_refused_as_early_as_possible() {
     let mut bench = Bench::new();
     let announced = Part { whole_bytes: Some(101), ..part(1, 0, None) };
-    assert_eq!(bench.uploads.push(bench.now, ([127, 0, 0, 1], 1).into(), announced), Step::TooLarge);
+    let step = bench.uploads.push(bench.now, ([127, 0, 0, 1], 1).into(), announced);
+    assert_eq!(step, Step::TooLarge { body_bytes: 101, start: Bytes::from(vec![1; 16]) });
     for number in 0..6 {
         assert_eq!(bench.push(1, number, None), Step::Continue);
     }
-    assert_eq!(bench.push(1, 6, Some(5)), Step::TooLarge, "101 bytes");
+    let too_large = Step::TooLarge { body_bytes: 101, start: Bytes::from(vec![1; 101]) };
+    assert_eq!(bench.push(1, 6, Some(5)), too_large);
     assert!(bench.uploads.is_empty());
-    assert_eq!(bench.push(1, 5_000, None), Step::TooLarge, "a number that needs three bytes");
+    assert_eq!(bench.push(1, 7, None), Step::Incomplete, "found too large once");
+    assert_eq!(bench.push(1, 5_000, None), Step::Incomplete, "a number that needs three bytes");
+}
+
+#[test]
+fn of_what_is_too_large_only_the_start_is_kept() {
+    let mut uploads = Uploads::new(UploadLimits::default(), 5_000);
+    let (now, peer) = (Instant::now(), ([127, 0, 0, 1], 1).into());
+    for number in 0..312 {
+        assert_eq!(uploads.push(now, peer, part(1, number, None)), Step::Continue);
+    }
+    let start = Bytes::from(vec![1; Fault::START_BYTES_MAX]);
+    assert_eq!(uploads.push(now, peer, part(1, 312, None)), Step::TooLarge { body_bytes: 5_008, start });
 }
 
 #[test]

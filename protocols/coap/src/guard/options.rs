@@ -42,6 +42,7 @@ impl<'a> Options<'a> {
     }
 
     /// The payload, once [`next`](Self::next) has returned `None`.
+    #[cfg(test)]
     pub(crate) fn payload(&self) -> &'a [u8] {
         self.rest
     }

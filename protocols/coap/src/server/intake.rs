@@ -11,7 +11,7 @@ use crate::blockwise::{Identity, Part, Step, Uploads};
 use crate::exchange::{Exchanges, Key, Outgoing, Reply, Seen};
 use crate::guard::{self, Checked, Envelope, Kind, Refusal};
 use crate::wire::{self, Decoded};
-use crate::{Code, Dropped, Host, Method, Request, Response, Settings};
+use crate::{Code, Dropped, Fault, Host, Method, Request, Response, Settings};
 
 use super::Ticket;
 
@@ -90,10 +90,6 @@ impl<H: Host> Intake<H> {
             self.host.dropped(Dropped::Overload);
             return self.refuse(key, envelope, &closed);
         }
-        if envelope.payload_bytes > self.settings.body_bytes_max {
-            self.host.dropped(Dropped::TooLarge);
-            return self.refuse(key, envelope, &self.too_large());
-        }
         match wire::decode(key.peer, envelope, datagram) {
             Ok(decoded) => self.decoded(now, key, envelope, decoded),
             Err(refusal) => {
@@ -111,23 +107,25 @@ impl<H: Host> Intake<H> {
         let ticket = Ticket {
             key,
             method: decoded.request.method,
+            fault: None,
             no_response: envelope.no_response,
             block1: decoded.block1,
             block2: decoded.block2,
         };
         match self.join(now, key, decoded) {
             Ok(request) => {
+                self.tickets.push(Ticket { fault: request.fault, ..ticket });
                 self.requests.push(request);
-                self.tickets.push(ticket);
             }
             Err(response) => self.answer(now, &ticket, &response),
         }
     }
 
-    /// Joins a block to its upload; `Err` is the answer to one that does not complete it.
+    /// Joins a block to its upload; `Err` is the answer to one that does not complete it. A request with a fault
+    /// goes to the host as it is: no more of it is wanted.
     fn join(&mut self, now: Instant, key: Key, decoded: Decoded) -> Result<Request, Response> {
         let Decoded { mut request, block1, size1_bytes, tags, .. } = decoded;
-        let Some(block) = block1 else { return Ok(request) };
+        let Some(block) = block1.filter(|_| request.fault.is_none()) else { return Ok(self.limit(request)) };
         let part = Part {
             identity: Identity {
                 method: request.method,
@@ -142,6 +140,9 @@ impl<H: Host> Intake<H> {
         };
         let (response, reason) = match self.uploads.push(now, key.peer, part) {
             Step::Complete(body) => return Ok(Request { payload: body, ..request }),
+            Step::TooLarge { body_bytes, start } => {
+                return Ok(Request { fault: Some(self.too_large(body_bytes)), payload: start, ..request });
+            }
             Step::Continue => return Err(Response::new(Code::CONTINUE)),
             Step::BadLength => (
                 Response::diagnostic(Code::BAD_REQUEST, "the payload does not fit the block size"),
@@ -151,15 +152,26 @@ impl<H: Host> Intake<H> {
                 Response::diagnostic(Code::REQUEST_ENTITY_INCOMPLETE, "not the next block"),
                 Dropped::Incomplete,
             ),
-            Step::TooLarge => (self.too_large(), Dropped::TooLarge),
             Step::Full => (overload(key.message_id), Dropped::UploadsFull),
         };
         self.host.dropped(reason);
         Err(response)
     }
 
+    /// Finds the fault of a body that came in one datagram and is too large.
+    fn limit(&self, request: Request) -> Request {
+        let body_bytes = request.payload.len();
+        if body_bytes <= self.settings.body_bytes_max {
+            return request;
+        }
+        let fault = request.fault.unwrap_or(self.too_large(body_bytes));
+        Request { fault: Some(fault), payload: Fault::start(&request.payload), ..request }
+    }
+
     /// Ends a request with its answer, cut to the block the client asked for.
     pub(super) fn answer(&mut self, now: Instant, ticket: &Ticket, response: &Response) {
+        let fault = ticket.fault.filter(|_| response.code.is_success()).map(Fault::response);
+        let response = fault.as_ref().unwrap_or(response);
         let cut = match ticket.method {
             Method::Get | Method::Fetch if response.code.is_success() => {
                 block::cut(&response.payload, ticket.block2)
@@ -213,9 +225,8 @@ impl<H: Host> Intake<H> {
         self.exchanges.take_dropped().for_each(|reason| self.host.dropped(reason));
     }
 
-    fn too_large(&self) -> Response {
-        let size1_bytes = u32::try_from(self.settings.body_bytes_max).unwrap_or(u32::MAX);
-        Response::new(Code::REQUEST_ENTITY_TOO_LARGE).with_size1_bytes(size1_bytes)
+    fn too_large(&self, body_bytes: usize) -> Fault {
+        Fault::TooLarge { body_bytes, body_bytes_max: self.settings.body_bytes_max }
     }
 }
 

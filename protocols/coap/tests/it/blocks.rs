@@ -1,8 +1,8 @@
 //! Bodies in blocks, on the wire.
 
-use coap::{Dropped, Settings};
+use coap::{Dropped, Fault, Settings};
 
-use crate::harness::{CON, GET, Gate, POST, Server, message};
+use crate::harness::{CON, GET, Gate, POST, Server, describe, message};
 
 /// Block1 of 16 bytes as an option behind Uri-Path (delta 16 = 13 + 3).
 fn block1(number: u8, more: u8) -> [u8; 3] {
@@ -53,7 +53,34 @@ async fn bodies_beyond_the_limit_and_reserved_sizes_are_refused() {
     assert_eq!(device.ask(&first).await, "ACK 4.13 #4 aa 27= 60=14");
     let reserved = message(CON, POST, 5, "up", &[0xd1, 3, 0x07], b"x");
     assert_eq!(device.ask(&reserved).await, "ACK 4.00 #5 aa block size 7 is reserved");
-    assert_eq!(server.host.requests(), []);
+    let requests = server.host.requests();
+    let seen = requests.iter().map(|request| (request.message_id, request.fault, &request.payload[..]));
+    let too_large = |body_bytes| Some(Fault::TooLarge { body_bytes, body_bytes_max: 20 });
+    let two_blocks = [[b'0'; 16], [b'1'; 16]].concat();
+    let want: [(u16, Option<Fault>, &[u8]); 3] =
+        [(1, too_large(21), &[b'x'; 21]), (3, too_large(32), &two_blocks), (4, too_large(21), &[b'x'; 16])];
+    assert_eq!(seen.collect::<Vec<_>>(), want, "with what there is of it");
+}
+
+/// The host decides, as for any request, and its answer is what the block's message id is remembered for.
+#[tokio::test]
+async fn an_upload_that_is_too_large_is_answered_by_the_host_and_then_from_memory() {
+    let server = Server::start(Settings { body_bytes_max: 20, ..Settings::default() }, Gate::Closed).await;
+    let device = server.device().await;
+    assert_eq!(device.ask(&upload(1, 0, 1)).await, "ACK 2.31 #1 aa 27=08");
+    device.send(&upload(2, 1, 1)).await;
+    server.until_requests(1).await;
+    device.send(&upload(2, 1, 1)).await;
+    device.hears_nothing().await;
+    server.host.gate.send_replace(Gate::Open);
+    for _ in 0..3 {
+        assert_eq!(describe(&device.receive().await), "ACK 4.13 #2 aa 27=10 60=14");
+        device.send(&upload(2, 1, 1)).await;
+    }
+    let next = upload(3, 2, 0);
+    device.receive().await;
+    assert_eq!(device.ask(&next).await, "ACK 4.08 #3 aa 27=20 not the next block");
+    assert_eq!(server.host.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coap::{Code, Dropped, Reliability, Response, Settings};
+use coap::{Code, Dropped, Fault, Reliability, Response, Settings};
 
 use crate::harness::{CON, GET, Gate, NON, POST, Server, describe, empty, id_of, message, quick};
 
@@ -39,17 +39,23 @@ async fn path_query_and_formats_reach_the_host() {
 async fn bad_paths_are_refused() {
     let server = Server::start(Settings::default(), Gate::Open).await;
     let device = server.device().await;
-    let not_utf8 = [&message(CON, POST, 1, "a", &[], b"")[..], &[0x02, 0xff, 0xfe]].concat();
-    let reason = "4.00 #1 aa a path segment is not utf-8";
-    assert_eq!(device.ask(&not_utf8).await, format!("ACK {reason}"));
-    for path in ["a/b", ".", ".."] {
-        let refused = device.ask(&message(CON, POST, 1, path, &[], b"")).await;
-        assert_eq!(refused, "ACK 4.00 #1 aa a path segment is `.`, `..` or holds a slash");
+    let not_utf8 = message(CON, POST, 1, "a", &[0x02, 0xff, 0xfe], b"body");
+    for _ in 0..2 {
+        assert_eq!(device.ask(&not_utf8).await, "ACK 4.00 #1 aa a path segment is not utf-8");
     }
-    let not_utf8_query = [&message(CON, POST, 1, "a", &[], b"")[..], &[0x41, 0xff]].concat();
-    assert_eq!(device.ask(&not_utf8_query).await, "ACK 4.00 #1 aa a query is not utf-8");
-    assert_eq!(server.host.requests(), []);
-    assert_eq!(server.host.dropped(), [Dropped::Refused; 5]);
+    for (id, path) in [(2, "a/b"), (3, "."), (4, "..")] {
+        let refused = device.ask(&message(CON, POST, id, path, &[], b"body")).await;
+        assert_eq!(refused, format!("ACK 4.00 #{id} aa a path segment is `.`, `..` or holds a slash"));
+    }
+    let not_utf8_query = message(CON, POST, 5, "a", &[0x41, 0xff], b"");
+    assert_eq!(device.ask(&not_utf8_query).await, "ACK 4.00 #5 aa a query is not utf-8");
+    let requests = server.host.requests();
+    assert!(requests.iter().all(|request| &request.payload[..] == b"body"), "{requests:?}");
+    let seen = requests.iter().map(|request| (request.path.as_str(), request.fault));
+    let segment = Some(Fault::PathSegment);
+    let want = [(r"a/\xff\xfe", Some(Fault::PathNotUtf8)), ("a/b", segment), (".", segment), ("..", segment)];
+    assert_eq!(seen.collect::<Vec<_>>(), want);
+    assert_eq!(server.host.dropped(), [Dropped::Duplicate, Dropped::Refused]);
 }
 
 #[tokio::test]

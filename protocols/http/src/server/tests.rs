@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{Admission, Head, Method, Request, Response, Status};
+use crate::{Admission, BadTarget, Head, Method, Oversize, Request, Response, Status};
 
 mod exchanges;
 mod lifetime;
@@ -57,6 +57,13 @@ impl Host for TestHost {
                 Response::text(Status::OK, format!("{segments}: {}", String::from_utf8_lossy(&request.body)))
             }
         }
+    }
+
+    async fn bad_target(&self, request: BadTarget) -> Response {
+        let evidence = format!("{}: {}", request.head.raw_path(), request.start.escape_ascii());
+        self.handled.lock().unwrap().push(evidence);
+        self.dropped(Dropped::BadTarget);
+        request.into_response()
     }
 
     fn dropped(&self, reason: Dropped) {

@@ -185,6 +185,30 @@ async fn a_malformed_path_is_named_in_the_problem() {
     .await;
 }
 
+/// The host gets what there is of the body, and a body read to its end leaves the connection usable.
+#[tokio::test]
+async fn a_malformed_path_comes_with_how_its_body_begins() {
+    let mut peer = connect();
+    let large = "x".repeat(10_000);
+    let table = [
+        ("content-length: 4\r\n", "body", "body", "keep-alive"),
+        ("transfer-encoding: chunked\r\n", "2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", "body", "keep-alive"),
+        ("expect: 100-continue\r\ncontent-length: 4\r\n", "", "", "close"),
+        ("content-length: 1000000\r\n", &large, &large[..Oversize::START_BYTES_MAX], "close"),
+    ];
+    for (headers, body, start, connection) in table {
+        peer.send(format!("POST /a/%ff HTTP/1.1\r\nhost: h\r\n{headers}\r\n{body}")).await;
+        let answer = peer.answer().await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{headers}: {answer}");
+        assert_eq!(answer.contains("connection: close"), connection == "close", "{headers}: {answer}");
+        let handled = std::mem::take(&mut *peer.host.handled.lock().unwrap());
+        assert_eq!(handled, [format!("/a/%ff: {start}")], "{headers}");
+        if connection == "close" {
+            peer = connect();
+        }
+    }
+}
+
 #[tokio::test]
 async fn connect_is_not_a_tunnel() {
     let mut peer = connect();
