@@ -290,7 +290,8 @@ fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) 
     stage
 }
 
-/// Runs a gateway until it is told to stop (SIGTERM, SIGINT), then drains it.
+/// Runs a gateway until it is told to stop (SIGTERM, SIGINT) or a lane cannot go on, then drains it. SIGHUP
+/// changes nothing: a changed configuration takes a restart.
 ///
 /// # Errors
 /// As [`App::start`] and [`App::stop`].
@@ -301,11 +302,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     for Listening { name, addr, .. } in app.listening() {
         tracing::info!(listener = &**name, %addr, "listening");
     }
-    tracing::info!("the journal is kept whole: this version does not enforce max_bytes, max_age and min_free");
+    tracing::info!(
+        "the journal is kept whole: this version does not enforce max_bytes, max_age and min_free"
+    );
     tracing::info!(took = ?app.uptime(), "ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // Processing that stands still must not look alive: whoever supervises us starts us anew.
+            () = app.engine.failed() => break,
+            _ = hangup.recv() => tracing::warn!("reload is not in this version: restart for a changed configuration"),
+        }
     }
     tracing::info!("stopping: finishing what was acknowledged");
     app.stop().await?;

@@ -13,6 +13,7 @@ use crate::model::Offset;
 pub mod plan;
 pub mod view;
 pub mod group;
+pub mod generations;
 pub mod watermarks;
 pub mod step;
 pub mod emission;

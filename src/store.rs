@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::bytes::{Input, put_varint};
 
@@ -36,19 +37,23 @@ pub enum StoreError {
 }
 
 /// The store. Calls block; none of them is on the path of an acknowledgement.
+///
+/// sled remembers its first error for as long as it is open (a full disk, say), so after an error it is closed,
+/// and the next call opens it anew: when there is room again, the store works again.
 pub struct Store {
-    db: sled::Db,
+    dir: PathBuf,
+    open: Mutex<Option<Arc<Open>>>,
+}
+
+struct Open {
     states: sled::Tree,
     cursors: sled::Tree,
+    db: sled::Db,
     file: File,
 }
 
-impl Store {
-    /// Opens or creates the store in `dir`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unopenable`] where sled would panic.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+impl Open {
+    fn new(dir: &Path) -> Result<Self, StoreError> {
         let open = || {
             let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
             let db = config.open()?;
@@ -57,7 +62,23 @@ impl Store {
         let opened =
             catch_unwind(AssertUnwindSafe(open)).map_err(|_| StoreError::Unopenable(dir.to_owned()))?;
         let (states, cursors, db) = opened?;
-        Ok(Self { db, states, cursors, file: File::open(dir.join("db"))? })
+        Ok(Self { states, cursors, db, file: File::open(dir.join("db"))? })
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(self.file.sync_data()?)
+    }
+}
+
+impl Store {
+    /// Opens or creates the store in `dir`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unopenable`] where sled would panic.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let open = Mutex::new(Some(Arc::new(Open::new(dir)?)));
+        Ok(Self { dir: dir.to_owned(), open })
     }
 
     /// The state of `key` in `lane`, if it has one.
@@ -65,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn state(&self, key: &StateKey<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&self.states, &key.bytes())
+        self.with(|open| get(&open.states, &key.bytes()))
     }
 
     /// All states of `lane`: grouping, key and bytes.
@@ -75,21 +96,21 @@ impl Store {
     pub fn states(
         &self,
         lane: &str,
-    ) -> impl Iterator<Item = Result<(u64, String, Vec<u8>), StoreError>> + '_ {
+    ) -> Result<impl Iterator<Item = Result<(u64, String, Vec<u8>), StoreError>> + use<>, StoreError> {
+        let tree = self.with(|open| Ok(open.states.clone()))?;
         let prefix = StateKey { lane, keying: 0, key: "" }.bytes()[..=lane.len()].to_vec();
         let start = prefix.len();
-        let heads =
-            self.states.scan_prefix(prefix).filter(|row| row.as_ref().map_or(true, |(key, _)| is_head(key)));
-        heads.map(move |row| {
+        let heads = tree.scan_prefix(prefix).filter(|row| row.as_ref().map_or(true, |(key, _)| is_head(key)));
+        Ok(heads.map(move |row| {
             let (key, _) = row?;
             let name = &key[..key.len() - PIECE_SUFFIX];
             let damaged = || StoreError::Damaged(String::from_utf8_lossy(name).into_owned());
             let (keying, text) = name[start..].split_at_checked(8).ok_or_else(damaged)?;
             let keying = u64::from_be_bytes(keying.try_into().expect("eight bytes were split off"));
             let text = std::str::from_utf8(text).map_err(|_| damaged())?.to_owned();
-            let bytes = get(&self.states, name)?.ok_or_else(damaged)?;
+            let bytes = get(&tree, name)?.ok_or_else(damaged)?;
             Ok((keying, text, bytes))
-        })
+        }))
     }
 
     /// Writes states; durable only after [`Self::flush`].
@@ -100,16 +121,18 @@ impl Store {
         &self,
         rows: impl Iterator<Item = (StateKey<'a>, &'a [u8])>,
     ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        let mut keys = 0;
-        for (key, bytes) in rows {
-            keys += put(&mut batch, &key.bytes(), bytes);
-            if keys >= BATCH_KEYS_MAX {
-                self.states.apply_batch(std::mem::take(&mut batch))?;
-                keys = 0;
+        self.with(|open| {
+            let mut batch = sled::Batch::default();
+            let mut keys = 0;
+            for (key, bytes) in rows {
+                keys += put(&mut batch, &key.bytes(), bytes);
+                if keys >= BATCH_KEYS_MAX {
+                    open.states.apply_batch(std::mem::take(&mut batch))?;
+                    keys = 0;
+                }
             }
-        }
-        Ok(self.states.apply_batch(batch)?)
+            Ok(open.states.apply_batch(batch)?)
+        })
     }
 
     /// The cursor called `name`: `lane/main`, `sink/log`.
@@ -117,7 +140,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn cursor(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        get(&self.cursors, name.as_bytes())
+        self.with(|open| get(&open.cursors, name.as_bytes()))
     }
 
     /// Writes a cursor; it is on disk when this returns, and so is everything written before.
@@ -125,10 +148,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn put_cursor(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
-        put(&mut batch, name.as_bytes(), bytes);
-        self.cursors.apply_batch(batch)?;
-        self.flush()
+        self.with(|open| {
+            let mut batch = sled::Batch::default();
+            put(&mut batch, name.as_bytes(), bytes);
+            open.cursors.apply_batch(batch)?;
+            open.flush()
+        })
     }
 
     /// Makes everything written durable.
@@ -136,8 +161,29 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        Ok(self.file.sync_data()?)
+        self.with(Open::flush)
+    }
+
+    /// Works with the open store. After an error of sled or the disk it is closed; the next call opens it anew,
+    /// which fails for as long as somebody else still works with the old one.
+    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let open = self.reopened()?;
+        let result = work(&open);
+        if matches!(result, Err(StoreError::Sled(_) | StoreError::Io(_))) {
+            let mut current = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &open)) {
+                *current = None;
+            }
+        }
+        result
+    }
+
+    fn reopened(&self) -> Result<Arc<Open>, StoreError> {
+        let mut current = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*current {
+            Some(open) => Ok(open.clone()),
+            None => Ok(current.insert(Arc::new(Open::new(&self.dir)?)).clone()),
+        }
     }
 }
 
@@ -225,10 +271,10 @@ mod tests {
         for size in sizes {
             assert_eq!(store.state(&key(&format!("s{size}"))).expect("reads"), Some(value(size)));
         }
-        let all: Vec<_> = store.states("main").map(|row| row.expect("reads")).collect();
+        let all: Vec<_> = store.states("main").expect("reads").map(|row| row.expect("reads")).collect();
         assert_eq!(all.len(), sizes.len());
         assert!(all.iter().all(|(keying, name, bytes)| *keying == 7 && *name == format!("s{}", bytes.len())));
-        assert_eq!(store.states("mai").count(), 0);
+        assert_eq!(store.states("mai").expect("reads").count(), 0);
         assert_eq!(store.cursor("lane/main").expect("reads").as_deref(), Some(b"c".as_slice()));
         assert_eq!(store.cursor("lane/other").expect("reads"), None);
     }

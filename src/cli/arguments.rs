@@ -46,7 +46,7 @@ Every problem is a line with file, line, column and key:
   forebay.toml:31:9: pipeline.speeding.select.mean: unknown field \"sped\" in source \"fleet\" (did you mean \"speed\"?)
 
 Examples:
-  forebay check --config site.toml && systemctl reload forebay
+  forebay check --config site.toml && systemctl restart forebay
   forebay check --json | jq .problems";
 
 const BACKTEST_EXAMPLES: &str = "\

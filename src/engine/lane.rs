@@ -73,6 +73,8 @@ pub struct Start {
     pub observer: Observer,
     /// Ends the lane once the journal is drained.
     pub stop: CancellationToken,
+    /// Told when the lane cannot go on.
+    pub failed: CancellationToken,
     /// Shows where it stands.
     pub status: watch::Sender<LaneStatus>,
 }
@@ -109,13 +111,14 @@ impl Actor for LaneActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Some((start, done)) = self.lane.take() else { return };
-        let name = start.plan.lane.to_string();
+        let (name, failed) = (start.plan.lane.to_string(), start.failed.clone());
         let run = async move {
             let ended = match Lane::new(start).await {
                 Ok(lane) => lane.run().await,
                 Err(error) => Err(error),
             };
             if let Err(error) = &ended {
+                failed.cancel();
                 tracing::error!(lane = name, %error, "lane stopped, its input stays in the journal");
             }
             // Nobody waits for a lane that ends before it is told to.
@@ -140,6 +143,7 @@ pub struct EngineSettings {
 pub struct Engine {
     lanes: Vec<RunningLane>,
     stop: CancellationToken,
+    failed: CancellationToken,
 }
 
 struct RunningLane {
@@ -176,7 +180,8 @@ impl Engine {
         metrics: &Arc<Metrics>,
         settings: EngineSettings,
     ) -> Result<Self, StoreError> {
-        let (arbiter, stop) = (Arbiter::new(), CancellationToken::new());
+        let arbiter = Arbiter::new();
+        let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let partitions = Partitions::spawn(store, settings.partitions, settings.idle_saves);
         let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
             let plan = Arc::new(LanePlan::new(config, &lane, &journal.id));
@@ -197,12 +202,18 @@ impl Engine {
                 checkpoint_every: settings.checkpoint_every,
                 observer: Observer::new(&lane, config, metrics),
                 stop: stop.clone(),
+                failed: failed.clone(),
                 status,
             };
             LaneActor::spawn(&arbiter.handle(), start, done);
             Ok(RunningLane { name: lane, status: shown, ended })
         });
-        Ok(Self { lanes: lanes.collect::<Result<_, StoreError>>()?, stop })
+        Ok(Self { lanes: lanes.collect::<Result<_, StoreError>>()?, stop, failed })
+    }
+
+    /// Waits until a lane cannot go on.
+    pub async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// The lanes as they are seen from outside.

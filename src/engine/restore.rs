@@ -63,7 +63,7 @@ pub fn states(
     observer: &Observer,
 ) -> Result<Vec<Vec<(KeyRef, SensorState)>>, PartitionError> {
     let mut hands: Vec<Vec<_>> = (0..partitions).map(|_| Vec::new()).collect();
-    for row in store.states(&plan.lane) {
+    for row in store.states(&plan.lane)? {
         let (id, key, bytes) = row?;
         // A grouping that no pipeline uses any more.
         let Some(at) = plan.keyings.iter().position(|keying| keying.id == id) else { continue };

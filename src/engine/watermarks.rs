@@ -5,10 +5,11 @@
 //! [`Trajectory`] of each such pipeline, so that every sensor sees W as it was before each of its rows and knows
 //! which reading moved it past a window's end.
 
-use crate::config::{Config, Watermark};
+use crate::config::{Pipeline, Watermark};
+use crate::engine::generations;
 use crate::engine::plan::LanePlan;
 use crate::engine::view::Views;
-use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
+use crate::model::bytes::{Input, Truncated, put_text, put_varint, put_zigzag};
 use crate::model::{Batch, Offset, Timestamp};
 use crate::window::BEFORE_ALL;
 
@@ -150,7 +151,9 @@ impl Watermarks {
     pub fn put(&self, plan: &LanePlan, out: &mut Vec<u8>) {
         put_varint(out, self.shared.len() as u64);
         for (index, Shared { watermark_ms, largest }) in plan.source_scoped.iter().zip(&self.shared) {
-            put_varint(out, plan.config.pipelines[*index].generation);
+            let Pipeline { generation, name, .. } = &plan.config.pipelines[*index];
+            put_varint(out, *generation);
+            put_text(out, name);
             put_zigzag(out, *watermark_ms);
             put_varint(out, largest.len() as u64);
             for time in largest {
@@ -165,26 +168,25 @@ impl Watermarks {
     /// # Errors
     /// [`Truncated`] if the bytes are no state.
     pub fn take(plan: &LanePlan, input: &mut Input<'_>) -> Result<Self, Truncated> {
-        let mut watermarks = Self::new(plan);
+        let (mut saved, mut states) = (Vec::new(), Vec::new());
         for _ in 0..input.count(input.0.len())? {
-            let (generation, watermark_ms) = (input.varint()?, input.zigzag()?);
+            saved.push((input.varint()?, input.text()?));
+            let watermark_ms = input.zigzag()?;
             let count = input.count(input.0.len())?;
             let time = |input: &mut Input<'_>| {
                 let is_some = input.byte()? == 1;
                 Ok(Some(input.zigzag()?).filter(|_| is_some))
             };
             let largest = (0..count).map(|_| time(input)).collect::<Result<Vec<_>, _>>()?;
-            let same = |index: &usize| generation_of(&plan.config, *index) == generation;
-            if let Some(at) = plan.source_scoped.iter().position(same) {
-                watermarks.shared[at] = Shared { watermark_ms, largest };
-            }
+            states.push(Shared { watermark_ms, largest });
+        }
+        let mut watermarks = Self::new(plan);
+        let pipelines = plan.source_scoped.iter().map(|index| &plan.config.pipelines[*index]);
+        for (at, from) in generations::pair(pipelines, &saved) {
+            watermarks.shared[at] = states[from].clone();
         }
         Ok(watermarks)
     }
-}
-
-fn generation_of(config: &Config, index: usize) -> u64 {
-    config.pipelines[index].generation
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ fn mint(path: &Path) -> io::Result<String> {
 
 /// A message's identity over what its protocol calls "the same message": stable over restarts and releases.
 ///
-/// Folded multiplication over eight bytes at a time (as wyhash, <https://github.com/wangyi-fudan/wyhash>): fast,
-/// well mixed, not for adversaries, who can only spoil their own messages with it.
+/// Folded multiplication over eight bytes at a time (as wyhash, <https://github.com/wangyi-fudan/wyhash>): fast and
+/// well mixed. It is no cryptographic hash: who may publish and can guess another client's message, id and all, can
+/// forge its identity.
 pub fn of_message(parts: &[&[u8]]) -> u64 {
     parts.iter().fold(SEEDS[0], |hash, part| {
         let words = part.chunks_exact(8);

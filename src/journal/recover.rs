@@ -117,10 +117,13 @@ fn cut_old(dir: &Path, bases: &mut Vec<Offset>, old: Offset, bytes: u64) -> io::
     file.sync_all()
 }
 
+/// Segments whose identities are read in any case: a quiet site's go back for days.
+const SEGMENTS_MIN: usize = 4;
+
 /// How far back message identities are remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// Only messages that arrived since then.
+    /// At least what arrived since then.
     pub since: Timestamp,
     /// Most identities.
     pub count_max: usize,
@@ -138,7 +141,8 @@ pub fn identities(dir: &Path, bases: &[Offset], memory: Memory) -> io::Result<Ve
         let (found, reached) = identities_of(dir, *base, memory.since)?;
         total += found.len();
         segments.push(found);
-        if reached || total >= memory.count_max {
+        let is_enough = reached && segments.len() >= SEGMENTS_MIN;
+        if is_enough || total >= memory.count_max {
             break;
         }
     }
@@ -151,8 +155,9 @@ fn identities_of(dir: &Path, base: Offset, since: Timestamp) -> io::Result<(Vec<
     let mut reader = SegmentReader::open(dir, base)?;
     let (mut found, mut reached) = (Vec::new(), false);
     loop {
-        match reader.next()? {
-            Item::Frame(header, _) if header.received < since => reached = true,
+        let item = reader.next()?;
+        reached |= matches!(&item, Item::Frame(header, _) if header.received < since);
+        match item {
             Item::Frame(header, Content::Readings(batch)) => of_batch(&batch, &header, &mut found),
             Item::Frame(header, Content::DeadLetters(letters)) => of_letters(&letters, &header, &mut found),
             Item::Frame(..) => {}

@@ -122,9 +122,10 @@ impl JournalActor {
         }
         let mut group = Group::new(&mut self.duplicates, self.next, clock::now());
         let mut receipts = Vec::with_capacity(waiting.len());
+        let mut emitted = self.emitted.clone();
         for Append { work, done, permit } in waiting {
             if let Work::Outputs(frame) = &work {
-                merge_emitted(&mut self.emitted, frame);
+                merge_emitted(&mut emitted, frame);
             }
             receipts.push((group.add(work), done, permit));
         }
@@ -133,6 +134,8 @@ impl JournalActor {
         match self.write(&bytes) {
             Ok(()) => {
                 self.next = next;
+                // Not earlier: the next segment opens with this table, and it must not promise what was not written.
+                self.emitted = emitted;
                 self.shared.publish(chunks, next, bytes.len() as u64);
                 receipts.into_iter().for_each(|(receipt, done, _)| answer(done, Ok(receipt)));
             }

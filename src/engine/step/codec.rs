@@ -2,9 +2,10 @@
 
 use super::{PipelineState, SensorState};
 use crate::alert;
-use crate::config::{AlertInput, Config};
+use crate::config::{AlertInput, Config, Pipeline};
+use crate::engine::generations;
 use crate::engine::plan::{AlertPlan, Keying, LanePlan};
-use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
+use crate::model::bytes::{Input, Truncated, put_text, put_varint, put_zigzag};
 use crate::model::{Offset, ResultId};
 use crate::window::Windows;
 
@@ -36,7 +37,9 @@ impl SensorState {
         out.push(u8::from(self.rests));
         put_varint(out, self.pipelines.len() as u64);
         for (pipeline, state) in keying.pipelines.iter().zip(&self.pipelines) {
-            put_varint(out, plan.config.pipelines[pipeline.index].generation);
+            let Pipeline { generation, name, .. } = &plan.config.pipelines[pipeline.index];
+            put_varint(out, *generation);
+            put_text(out, name);
             put_part(out, |out| {
                 put_zigzag(out, state.watermark_ms);
                 put_zigzag(out, state.largest_ms);
@@ -64,22 +67,22 @@ impl SensorState {
         }
         let mut state = Self::new(keying, Offset(input.varint()?));
         state.rests = input.byte()? == 1;
+        let mut parts = Vec::new();
         for _ in 0..input.count(bytes.len())? {
-            let generation = input.varint()?;
-            let mut part = take_part(&mut input)?;
-            let config = &plan.config.pipelines;
-            let known =
-                keying.pipelines.iter().position(|known| config[known.index].generation == generation);
-            if let Some(at) = known {
-                let alerts = std::mem::take(&mut state.pipelines[at].alerts);
-                state.pipelines[at] = PipelineState {
-                    watermark_ms: part.zigzag()?,
-                    largest_ms: part.zigzag()?,
-                    heard_ns: part.varint()?,
-                    windows: Windows::take(&config[keying.pipelines[at].index], &mut part)?,
-                    alerts,
-                };
-            }
+            parts.push((input.varint()?, input.text()?, take_part(&mut input)?));
+        }
+        let saved: Vec<_> = parts.iter().map(|(generation, name, _)| (*generation, *name)).collect();
+        let pipelines = keying.pipelines.iter().map(|pipeline| &plan.config.pipelines[pipeline.index]);
+        for (at, from) in generations::pair(pipelines, &saved) {
+            let part = &mut parts[from].2;
+            let alerts = std::mem::take(&mut state.pipelines[at].alerts);
+            state.pipelines[at] = PipelineState {
+                watermark_ms: part.zigzag()?,
+                largest_ms: part.zigzag()?,
+                heard_ns: part.varint()?,
+                windows: Windows::take(&plan.config.pipelines[keying.pipelines[at].index], part)?,
+                alerts,
+            };
         }
         for _ in 0..input.count(bytes.len())? {
             let known = input.varint()?;

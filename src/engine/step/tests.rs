@@ -311,3 +311,25 @@ fn a_sensor_that_rests_wakes_with_its_next_reading_only() {
     assert!(sensor.step(&Batched(&[("b", 99)])).is_empty());
     assert_eq!(sensor.step(&Batched(&[("a", 95)])).emissions.len(), 1);
 }
+
+/// Two pipelines of one generation keep their own windows over a restart.
+#[test]
+fn twins_are_not_taken_for_one_another() {
+    let one = windows("delay = \"0s\"");
+    let twins = format!("{one}\n{}", one.replace("pipeline.p]", "pipeline.q]\nhaving = \"n > 2\""));
+    let mut sensor = Sensor::new(plan(&twins));
+    sensor.step(&Batched(&[("a", 1), ("a", 2)]));
+    let bytes = sensor.bytes();
+    sensor.state = sensor.take(&bytes).expect("own bytes");
+    let effects = sensor.step(&Batched(&[("a", 3), ("a", 20)]));
+    let counts: Vec<_> = effects
+        .emissions
+        .iter()
+        .map(|emission| match &emission.output {
+            Output::Result(row) => (row.pipeline.to_string(), row.values["n"].clone()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let three = crate::model::Value::Number(3.0);
+    assert_eq!(counts, [("p".to_owned(), three.clone()), ("q".to_owned(), three)]);
+}
