@@ -96,7 +96,7 @@ impl Store {
     pub fn states(
         &self,
         lane: &str,
-    ) -> Result<impl Iterator<Item = Result<(u64, String, Vec<u8>), StoreError>> + use<>, StoreError> {
+    ) -> Result<impl Iterator<Item = Result<StateRow, StoreError>> + use<>, StoreError> {
         let tree = self.with(|open| Ok(open.states.clone()))?;
         let prefix = StateKey { lane, keying: 0, key: "" }.bytes()[..=lane.len()].to_vec();
         let start = prefix.len();
@@ -186,6 +186,9 @@ impl Store {
         }
     }
 }
+
+/// A saved state: grouping, key and bytes.
+type StateRow = (u64, String, Vec<u8>);
 
 /// Which sensor's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

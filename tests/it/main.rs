@@ -6,6 +6,7 @@ mod admin;
 mod backtest;
 mod coap;
 mod crash;
+mod disk_full;
 mod engine;
 mod harness;
 mod house;
