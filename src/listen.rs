@@ -62,7 +62,7 @@ pub struct Listening {
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("listen.{name}.bind: cannot bind {addr}: {source}")]
+#[error("listen.{name}.bind: cannot bind {addr}")]
 pub struct BindError {
     /// The listener's table.
     pub name: Arc<str>,

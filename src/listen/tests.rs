@@ -237,7 +237,12 @@ fn a_client_over_the_limit_waits_for_its_turn() {
 fn an_address_in_use_is_named() {
     run(Options::default(), async |site: &Site| {
         let listeners = [harness::listener("two", crate::config::ListenerKind::Http, site.http)];
-        let error = super::bind(&listeners).map(|_| ()).expect_err("the address is taken").to_string();
-        assert!(error.starts_with(&format!("listen.two.bind: cannot bind {}: ", site.http)), "{error}");
+        let error = super::bind(&listeners).map(|_| ()).expect_err("the address is taken");
+        let in_use = std::io::Error::from(rustix::io::Errno::ADDRINUSE);
+        // As the program shows it, with what caused it.
+        assert_eq!(
+            format!("{:#}", anyhow::Error::from(error)),
+            format!("listen.two.bind: cannot bind {}: {in_use}", site.http)
+        );
     });
 }
