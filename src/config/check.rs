@@ -11,6 +11,7 @@ mod names;
 mod pipeline;
 mod route;
 mod sink;
+mod sink_paths;
 mod source;
 mod topic;
 

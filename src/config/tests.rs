@@ -1,5 +1,6 @@
 //! What the tests of the configuration share, and the files that ship with it.
 
+mod conflicts;
 mod meaning;
 mod problems;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::document::At;
 use super::super::scalar::{self, Hidden};
-use super::{World, raw};
+use super::{World, raw, sink_paths};
 use crate::config::{
     FileSink, InfluxdbSink, MaxLag, OnMaxLag, PointTime, Secret, Sink, SinkKind, Start, WebhookSink,
 };
@@ -27,7 +27,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 
 /// All sinks.
 pub(super) fn sinks(world: &World<'_>, places: &[At<'_, '_>]) -> Vec<Option<Sink>> {
-    places.iter().map(|at| sink(world, at)).collect()
+    let sinks: Vec<_> = places.iter().map(|at| sink(world, at)).collect();
+    sink_paths::check(places, &sinks);
+    sinks
 }
 
 fn sink(world: &World<'_>, at: &At<'_, '_>) -> Option<Sink> {

@@ -1,0 +1,54 @@
+//! Tables that are right on their own and wrong beside another one.
+
+use expect_test::{Expect, expect};
+
+use super::said;
+
+fn check(text: &str, expected: Expect) {
+    expected.assert_eq(&said(&[("f.toml", text)]));
+}
+
+#[test]
+fn file_sinks_do_not_share_files() {
+    check(
+        r#"
+[sink.first]
+kind = "file"
+path = "rows"
+keep = 3
+[sink.same]
+kind = "file"
+path = "./old/../rows"
+keep = 3
+[sink.absolute]
+kind = "file"
+path = "/etc/forebay/rows"
+keep = 3
+[sink.rotated]
+kind = "file"
+path = "rows.3"
+keep = 0
+[sink.log]
+kind = "file"
+path = "log.1"
+[sink.rotates]
+kind = "file"
+path = "log"
+[sink.beyond-keep]
+kind = "file"
+path = "rows.4"
+[sink.beside]
+kind = "file"
+path = "rows.01"
+[sink.elsewhere]
+kind = "file"
+path = "old/rows"
+"#,
+        expect![[r#"
+            f.toml:8:8: sink.same.path: sink "first" above writes to "/etc/forebay/rows" too: each would cut the other's rows
+            f.toml:12:8: sink.absolute.path: sink "first" above writes to "/etc/forebay/rows" too: each would cut the other's rows
+            f.toml:16:8: sink.rotated.path: sink "first" above rotates into "/etc/forebay/rows.3": each would cut the other's rows
+            f.toml:23:8: sink.rotates.path: rotates into "/etc/forebay/log.1", the file of sink "log" above: each would cut the other's rows
+        "#]],
+    );
+}
