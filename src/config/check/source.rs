@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::super::document::At;
 use super::names::{Known, OF_READINGS};
-use super::topic::{pattern, pointer, sensor};
+use super::topic::{pattern, pointer, sensor, takes_all_of};
 use super::{World, raw};
-use crate::config::{FieldRule, Format, MissingTime, Pointer, Priority, Schema, Source, TimeRule};
+use crate::config::{
+    FieldRule, Format, MissingTime, Pointer, Priority, Schema, Source, TimeRule, TopicPattern,
+};
 use crate::model::Timestamp;
 
 /// Folder of the schema files, beside the configuration.
@@ -15,26 +17,42 @@ const SCHEMAS: &str = "schemas";
 
 /// All sources, each with the names its readings may have.
 pub(super) fn sources(world: &World<'_>, places: &[At<'_, '_>]) -> Vec<(Option<Source>, Known)> {
-    let mut topics: Vec<(String, &str)> = Vec::new();
+    let mut above: Vec<(&str, TopicPattern)> = Vec::new();
     let mut sources = Vec::new();
     for at in places {
         let raw: raw::Source = at.read();
-        if let Some(topic) = &raw.topic {
-            if let Some((_, other)) = topics.iter().find(|(known, _)| known == topic) {
-                at.key("topic").error(format!("never reached: source \"{other}\" above takes \"{topic}\""));
-            }
-            topics.push((topic.clone(), at.name()));
+        let topic = topic(at, &raw);
+        if let Some(topic) = &topic {
+            report_unreached(&at.key("topic"), topic, &above);
+            above.push((at.name(), topic.clone()));
         }
-        sources.push(source(world, at, &raw));
+        sources.push(source(world, at, &raw, topic));
     }
     sources
 }
 
-fn source(world: &World<'_>, at: &At<'_, '_>, raw: &raw::Source) -> (Option<Source>, Known) {
+fn topic(at: &At<'_, '_>, raw: &raw::Source) -> Option<TopicPattern> {
     if raw.topic.is_none() && !at.has("topic") {
         at.missing("topic");
     }
-    let topic = raw.topic.as_ref().and_then(|text| pattern(&at.key("topic"), text));
+    raw.topic.as_ref().and_then(|text| pattern(&at.key("topic"), text))
+}
+
+/// The first source that takes a topic has it: one whose topics are all taken above waits in vain. The same
+/// pattern twice is an error; a wider one above may be a table that moved, and the gateway still works.
+fn report_unreached(at: &At<'_, '_>, topic: &TopicPattern, above: &[(&str, TopicPattern)]) {
+    if let Some((name, wider)) = above.iter().find(|(_, wider)| takes_all_of(wider, topic)) {
+        let message = format!("never reached: source \"{name}\" above takes \"{}\"", wider.text);
+        if wider.text == topic.text { at.error(message) } else { at.warn(message) }
+    }
+}
+
+fn source(
+    world: &World<'_>,
+    at: &At<'_, '_>,
+    raw: &raw::Source,
+    topic: Option<TopicPattern>,
+) -> (Option<Source>, Known) {
     let template = raw.sensor.as_ref().map(|text| sensor(&at.key("sensor"), text, topic.as_ref()));
     let schema = raw.schema.as_ref().map(|name| schema(world, &at.key("schema"), name));
     let fields = raw.fields.as_ref().map(|fields| field_rules(&at.key("fields"), fields));

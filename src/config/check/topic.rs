@@ -60,6 +60,30 @@ fn parse_level(level: &str, is_last: bool) -> Result<TopicLevel, String> {
     }
 }
 
+/// Whether every topic that `narrow` takes is one that `wide` takes, by the rules of intake: a wildcard does
+/// not take the first level of a `$` topic.
+pub(super) fn takes_all_of(wide: &TopicPattern, narrow: &TopicPattern) -> bool {
+    use TopicLevel::{Any, Capture, Rest, Text};
+    if let (Some(Text(first)), Some(Capture(_) | Any | Rest)) = (narrow.levels.first(), wide.levels.first())
+        && first.starts_with('$')
+    {
+        return false;
+    }
+    let mut levels = narrow.levels.iter();
+    for level in &wide.levels {
+        let takes = match (level, levels.next()) {
+            (Rest, _) => return true,
+            (Text(wanted), Some(Text(text))) => wanted == text,
+            (Capture(_) | Any, Some(Text(_) | Capture(_) | Any)) => true,
+            _ => false,
+        };
+        if !takes {
+            return false;
+        }
+    }
+    levels.next().is_none()
+}
+
 fn is_word(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

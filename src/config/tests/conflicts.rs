@@ -52,3 +52,42 @@ path = "old/rows"
         "#]],
     );
 }
+
+#[test]
+fn sources_that_are_never_reached() {
+    check(
+        r##"
+[listen.mqtt]
+[source.fleet]
+topic = "fleet/{vehicle}"
+[source.same]
+topic = "fleet/{id}"
+[source.one]
+topic = "fleet/v17"
+[source.deeper]
+topic = "fleet/{vehicle}/gps"
+[source.all-of-fleet]
+topic = "fleet/#"
+[source.more]
+topic = "fleet/{vehicle}/#"
+[source.alone]
+topic = "fleet"
+[source.any]
+topic = "#"
+[source.broker]
+topic = "$SYS/{what}"
+[source.broker-load]
+topic = "$SYS/load"
+[source.rest]
+topic = "+/x"
+"##,
+        expect![[r##"
+            warning: f.toml:6:9: source.same.topic: never reached: source "fleet" above takes "fleet/{vehicle}"
+            warning: f.toml:8:9: source.one.topic: never reached: source "fleet" above takes "fleet/{vehicle}"
+            warning: f.toml:14:9: source.more.topic: never reached: source "all-of-fleet" above takes "fleet/#"
+            warning: f.toml:16:9: source.alone.topic: never reached: source "all-of-fleet" above takes "fleet/#"
+            warning: f.toml:22:9: source.broker-load.topic: never reached: source "broker" above takes "$SYS/{what}"
+            warning: f.toml:24:9: source.rest.topic: never reached: source "any" above takes "#"
+        "##]],
+    );
+}
