@@ -7,6 +7,7 @@ mod backtest;
 mod coap;
 mod crash;
 mod disk_full;
+mod demo;
 mod engine;
 mod harness;
 mod house;
