@@ -19,6 +19,8 @@ use crate::outbox::{Lag, Positions};
 use crate::route::Routes;
 use crate::sink::{Guarantee, Retry};
 
+mod real_sinks;
+
 /// A counterpart that fails as told, then takes everything.
 struct Scripted {
     script: Arc<Mutex<VecDeque<Answer>>>,
@@ -360,42 +362,6 @@ async fn a_shutdown_does_not_wait_for_a_counterpart_that_hangs_or_is_down() {
         eventually("delivered after the restart", || world.taken() == [0, 1]).await;
         running.stop().await;
     }
-}
-
-#[tokio::test]
-async fn a_webhook_that_comes_back_gets_every_row() {
-    let failures = AtomicI64::new(2);
-    let failing = move |_: &_| status(if failures.fetch_sub(1, Ordering::Relaxed) > 0 { 503 } else { 200 });
-    let server = TestServer::start(failing).await;
-    let world = World::new([]);
-    let streams = vec![world.log.reader()];
-    let courier = Courier::open(&webhook(server.url("/")), wants(), streams, world.ports()).unwrap();
-    let running = world.run(courier);
-    world.log.append(0, results(5));
-    eventually("all rows are saved", || world.saved() == Some(5)).await;
-    running.stop().await;
-    assert_eq!(server.seen().len(), 2 + 5);
-}
-
-#[tokio::test]
-async fn a_file_goes_on_where_it_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out/rows.ndjson");
-    let file = FileSink { path: path.clone(), rotate_bytes: 1 << 20, keep: 1 };
-    let config = config(SinkKind::File(file));
-    let world = World::new([]);
-    let lines = || std::fs::read_to_string(&path).unwrap_or_default().lines().count();
-    for round in 1..=3 {
-        let courier = Courier::open(&config, wants(), vec![world.log.reader()], world.ports()).unwrap();
-        let running = world.run(courier);
-        world.log.append(0, results(4));
-        eventually("the rows are in the file", || lines() == round * 4).await;
-        running.stop().await;
-    }
-    let text = std::fs::read_to_string(&path).unwrap();
-    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["type"], &first["values"]["n"]), (&"result".into(), &0.into()));
-    assert_eq!(world.saved(), Some(12), "a sink whose kind changes goes on where it was");
 }
 
 /// A crash between the start and the first delivery: what came meanwhile is not behind the new sink's back.
