@@ -200,10 +200,17 @@ fn open_journal(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> anyho
         dir: config.gateway.data_dir.join("journal"),
         linger: config.journal.commit_linger,
         readings_floor,
-        remember: REMEMBER,
+        remember: remember(config),
     };
     Journal::open(&settings, metrics)
         .with_context(|| format!("cannot open the journal in {}", settings.dir.display()))
+}
+
+/// As long as the longest-remembering source wants.
+fn remember(config: &Config) -> Duration {
+    let dedups = config.sources.iter().filter_map(|source| source.dedup.as_ref());
+    let within_s = dedups.map(|dedup| dedup.within_s).max().unwrap_or_default();
+    REMEMBER.max(Duration::from_secs(within_s.into()))
 }
 
 /// Writes down that and with what the gateway started: replay must know.

@@ -187,6 +187,27 @@ pub struct Source {
     pub priority: Priority,
     /// `[source.X.fields]`; `None`: every scalar member becomes a field.
     pub fields: Option<Vec<FieldRule>>,
+    /// How readings that were sent twice are told; `None`: equal ones are all legitimate.
+    pub dedup: Option<Dedup>,
+}
+
+/// How readings are told that a device sent twice without its protocol saying so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// What makes two readings of one source the same.
+    pub by: DedupBy,
+    /// For how long a second one is a copy: whole seconds, at least one.
+    pub within_s: u32,
+}
+
+/// What makes two readings the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DedupBy {
+    /// The same sensor, time and fields.
+    Content,
+    /// The same sensor and the same scalars at these places of its JSON or CBOR object. An object that lacks one is
+    /// no copy of anything.
+    Record(Vec<Pointer>),
 }
 
 /// A topic pattern: levels of text and named captures, `+` and a last `#`.

@@ -14,6 +14,7 @@ use crate::model::{BatchBuilder, Inbound, Reason};
 
 pub mod base64url;
 pub mod cbor;
+pub mod dedup;
 pub mod document;
 pub mod fields;
 pub mod json;
@@ -84,6 +85,11 @@ impl Intake {
     /// The priority of a source: who is refused first when room runs out.
     pub fn priority(&self, source: usize) -> Priority {
         self.sources[source].priority
+    }
+
+    /// Whether readings of a source that are known already are left out.
+    pub fn has_dedup(&self, source: usize) -> bool {
+        self.sources[source].dedup.is_some()
     }
 
     /// Adds the readings of `inbound` to `out`, as one message.

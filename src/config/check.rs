@@ -5,6 +5,7 @@
 
 mod alert;
 mod braces;
+mod dedup;
 mod gateway;
 mod listen;
 mod names;

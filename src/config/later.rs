@@ -4,14 +4,13 @@
 const TABLES: [&str; 3] = ["pattern", "role", "table"];
 
 /// Keys: the table's kind, then the path of the key in it.
-const KEYS: [(&str, &str); 27] = [
+const KEYS: [(&str, &str); 26] = [
     ("access", "credentials"),
     ("listen", "tls"),
     ("listen", "dtls"),
     ("listen", "url"),
     ("listen", "subscribe"),
     ("source", "enrich"),
-    ("source", "dedup"),
     ("source", "keep_raw"),
     ("pipeline", "window.slide"),
     ("pipeline", "window.gap"),

@@ -127,6 +127,18 @@ table! {
         priority: Priority,
         /// The fields to take; without this table every scalar member is one.
         fields: BTreeMap<String, Field>,
+        /// How readings that were sent twice are told, and left out; off by default.
+        dedup: Dedup,
+    }
+}
+
+table! {
+    /// `dedup` of a source
+    Dedup {
+        /// `"content"` (sensor, time, fields), or a list of JSON pointers to the device's own record id.
+        by: Many,
+        /// For how long a second one is a copy; `"10m"` by default.
+        within: Length,
     }
 }
 

@@ -99,6 +99,7 @@ fn the_manual_holds_every_key() {
         raw::Source::KEYS,
         raw::Time::KEYS,
         raw::Field::KEYS,
+        raw::Dedup::KEYS,
         raw::Pipeline::KEYS,
         raw::Window::KEYS,
         raw::Watermark::KEYS,

@@ -180,11 +180,13 @@ fn push_groups(
             fields::check(field, cell)?;
             if row.len() == FIELDS_MAX || row.iter().any(|(known, _)| *known == field) {
                 source.push(sensor, when, &row, message, out)?;
+                source.identify(None, out);
                 row.clear();
             }
             row.push((field, cell));
         }
         source.push(sensor, when, &row, message, out)?;
+        source.identify(None, out);
         row.clear();
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::rejection::Rejection;
 use super::schema::Schema;
 use super::sensor::Naming;
 use super::time::{self, Arrival, EventTime};
-use super::{cbor, json, pack};
+use super::{cbor, dedup, json, pack};
 
 /// A compiled source.
 pub struct Source {
@@ -25,6 +25,7 @@ pub struct Source {
     pub(super) time: TimeRule,
     pub(super) fields: FieldMap,
     pub(super) schema: Option<Schema>,
+    pub(super) dedup: Option<config::Dedup>,
     format: config::Format,
 }
 
@@ -54,6 +55,7 @@ impl Source {
             naming,
             time: source.time.clone(),
             schema: source.schema.as_ref().map(Schema::new).transpose()?,
+            dedup: source.dedup.clone(),
             format: source.format,
         })
     }
@@ -134,7 +136,18 @@ impl Source {
                 "the payload has neither a time nor a field of the source",
             ));
         }
-        self.push(&sensor, when, &row, message, out)
+        self.push(&sensor, when, &row, message, out)?;
+        self.identify(Some(root), out);
+        Ok(())
+    }
+
+    /// Gives the last reading its id, where the source says how to tell copies.
+    pub(super) fn identify(&self, root: Option<Node<'_>>, out: &mut BatchBuilder) {
+        let Some(rule) = &self.dedup else { return };
+        let last = out.len().saturating_sub(1);
+        if let Some(id) = dedup::record_id(rule, out.batch().reading(last), root) {
+            out.identify(id);
+        }
     }
 
     /// Adds one reading.

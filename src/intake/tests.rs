@@ -63,6 +63,7 @@ fn fleet() -> config::Source {
         schema: None,
         priority: Priority::Bulk,
         fields: None,
+        dedup: None,
     }
 }
 
@@ -256,6 +257,43 @@ fn a_backtest_has_lines_and_no_arrival() {
         let result = intake.admit_as(source, &inbound(topic, Media::Unsaid, payload), 17, &mut out);
         want.assert_eq(&shown(result, out));
     }
+}
+
+/// Which of these readings have the same record id as the first, under `by`.
+fn copies_of_the_first(by: config::DedupBy, payloads: &[&str]) -> Vec<bool> {
+    let dedup = Some(config::Dedup { by, within_s: 60 });
+    let intake = Intake::new(&[config::Source { dedup, ..fleet() }]).unwrap();
+    let mut out = BatchBuilder::default();
+    for payload in payloads {
+        intake.admit(&telemetry(payload), &mut out).unwrap();
+    }
+    let batch = out.finish();
+    let ids: Vec<_> = (0..batch.len()).map(|row| batch.record_id(row)).collect();
+    ids.iter().map(|id| id.is_some() && *id == ids[0]).collect()
+}
+
+#[test]
+fn copies_are_told_by_content_or_by_the_devices_own_id() {
+    let payloads = [
+        r#"{"ts":1767225600000,"speed":5,"boot":"a","seq":1}"#,
+        r#"{"seq":1,"boot":"a","ts":1767225600000,"speed":5}"#,
+        r#"{"ts":1767225600000,"speed":5,"boot":"a","seq":1.0}"#,
+        r#"{"ts":1767225600001,"speed":5,"boot":"a","seq":1}"#,
+        r#"{"ts":1767225600000,"speed":6,"boot":"a","seq":1}"#,
+        r#"{"ts":1767225600000,"speed":5,"boot":"a","seq":"1"}"#,
+        r#"{"ts":1767225600000,"speed":5,"boot":"a"}"#,
+    ];
+    let pointers = vec![pointer("/boot"), pointer("/seq")];
+    assert_eq!(
+        copies_of_the_first(config::DedupBy::Record(pointers), &payloads),
+        [true, true, true, true, true, false, false]
+    );
+    let by_content = copies_of_the_first(config::DedupBy::Content, &payloads);
+    // The order of the members is the device's whim, and no difference.
+    assert_eq!(by_content, [true, true, true, false, false, false, false]);
+    let pack = r#"[{"bn":"v17/","bt":1767225600,"n":"speed","v":5},{"n":"rpm","v":2}]"#;
+    assert_eq!(copies_of_the_first(config::DedupBy::Content, &[pack, pack]), [true, true]);
+    assert_eq!(copies_of_the_first(config::DedupBy::Record(vec![pointer("/n")]), &[pack, pack]), [false; 2]);
 }
 
 #[test]

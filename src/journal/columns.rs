@@ -5,7 +5,7 @@
 //! a column of scaled integers where every value is one (`21.5` = 215 / 10), else of raw doubles with their
 //! bytes transposed. Any bytes decode or are refused; none panic.
 
-use crate::model::batch::{Message, Row, Shape, Slot, TagSet};
+use crate::model::batch::{Message, RecordId, Row, Shape, Slot, TagSet};
 use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
 use crate::model::dictionary::{Dictionary, StringId};
 use crate::model::{Batch, Identity, Offset, Timestamp};
@@ -40,7 +40,7 @@ pub fn encode(batch: &Batch, out: &mut Vec<u8>) {
     put_times(out, batch.rows.iter().map(|row| row.time));
     put_times(out, batch.rows.iter().map(|row| row.received));
     put_fields(out, batch);
-    put_messages(out, &batch.messages);
+    put_messages(out, batch);
 }
 
 /// The batch in `bytes`, its first row at offset `base`.
@@ -69,11 +69,11 @@ pub fn decode(bytes: &[u8], base: Offset) -> Result<Batch, Truncated> {
         slots = slots.checked_add(shapes[shape as usize].fields.len() as u32).ok_or(Truncated)?;
     }
     let slots = take_fields(&mut input, &shapes, &rows, slots as usize, strings)?;
-    let messages = take_messages(&mut input, count)?;
+    let (messages, record_ids) = take_messages(&mut input, count)?;
     if !input.0.is_empty() {
         return Err(Truncated);
     }
-    Ok(Batch { base, dictionary, shapes, tag_sets, rows, slots, messages })
+    Ok(Batch { base, dictionary, shapes, tag_sets, rows, slots, messages, record_ids })
 }
 
 fn put_dictionary(out: &mut Vec<u8>, dictionary: &Dictionary) {
@@ -253,21 +253,32 @@ fn take_slot(input: &mut Input<'_>, strings: usize) -> Result<Slot, Truncated> {
     }
 }
 
-fn put_messages(out: &mut Vec<u8>, messages: &[Message]) {
-    put_varint(out, messages.len() as u64);
+/// A message's flags: it has an identity.
+const HAS_IDENTITY: u8 = 1;
+/// A message's flags: its readings may have record ids, and a column of them follows the messages.
+const HAS_RECORD_IDS: u8 = 2;
+
+fn put_messages(out: &mut Vec<u8>, batch: &Batch) {
+    put_varint(out, batch.messages.len() as u64);
     let mut last = 0;
-    for message in messages {
+    for message in &batch.messages {
         put_varint(out, u64::from(message.end - last));
         last = message.end;
     }
-    for message in messages {
-        out.push(u8::from(message.identity.hash().is_some()));
-        out.extend(message.identity.hash().map(u64::to_le_bytes).into_iter().flatten());
+    let record_ids = if batch.has_record_ids() { HAS_RECORD_IDS } else { 0 };
+    for message in &batch.messages {
+        let identity = message.identity.hash();
+        out.push(record_ids | if identity.is_some() { HAS_IDENTITY } else { 0 });
+        out.extend(identity.map(u64::to_le_bytes).into_iter().flatten());
+    }
+    for id in &batch.record_ids {
+        out.extend_from_slice(&id.hash().unwrap_or(0).to_le_bytes());
     }
 }
 
-/// Identities come back as [`Identity::Remember`]: what is in the journal is a first transmission.
-fn take_messages(input: &mut Input<'_>, rows: usize) -> Result<Vec<Message>, Truncated> {
+/// Identities come back as [`Identity::Remember`]: what is in the journal is a first transmission. For how long a
+/// record id counts is not kept either: only a new reading is looked up, and it brings its own.
+fn take_messages(input: &mut Input<'_>, rows: usize) -> Result<(Vec<Message>, Vec<RecordId>), Truncated> {
     let count = input.count(rows.min(input.0.len()))?;
     let mut messages = Vec::with_capacity(count);
     let mut end = 0u64;
@@ -278,12 +289,18 @@ fn take_messages(input: &mut Input<'_>, rows: usize) -> Result<Vec<Message>, Tru
         }
         messages.push(Message { end: end as u32, identity: Identity::None });
     }
+    let mut all_flags = 0;
     for message in &mut messages {
-        if input.byte()? == 1 {
+        let flags = input.byte()?;
+        all_flags |= flags;
+        if flags & HAS_IDENTITY != 0 {
             message.identity = Identity::Remember(input.u64()?);
         }
     }
-    Ok(messages)
+    let ids = if all_flags & HAS_RECORD_IDS == 0 { 0 } else { rows };
+    let id = |hash: u64| if hash == 0 { RecordId::default() } else { RecordId::new(hash, 0) };
+    let ids = (0..ids).map(|_| input.u64().map(id)).collect::<Result<_, _>>()?;
+    Ok((messages, ids))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Readings of all bursts that wait become batches of at most [`FRAME_ROWS_MAX`] rows; a message's readings
 //! stay together. Copies of known messages are left out and joined to their originals.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::dedup::{Duplicates, Original};
@@ -36,6 +37,8 @@ pub struct Receipt {
     pub count: u64,
     /// Messages that were copies of known ones.
     pub duplicates: u64,
+    /// Readings that were copies of known ones, in messages that held others too.
+    pub repeated: u64,
 }
 
 /// The frames of one group commit.
@@ -97,18 +100,27 @@ impl<'a> Group<'a> {
     }
 
     fn add_readings(&mut self, batch: &Batch) -> Receipt {
-        let mut receipt = Receipt { first: self.next, count: 0, duplicates: 0 };
+        let mut receipt = Receipt { first: self.next, count: 0, duplicates: 0, repeated: 0 };
         let mut merge = Merge::new(batch);
         let mut start = 0;
         for message in batch.messages() {
             let rows = start..message.end as usize;
             start = rows.end;
-            if let Some(original) = self.known(message.identity) {
-                receipt.duplicates += 1;
-                receipt.first = if receipt.count == 0 { original } else { receipt.first };
-                continue;
-            }
-            if self.rows.len() + rows.len() > FRAME_ROWS_MAX {
+            let fresh = match self.known(message.identity) {
+                Some(original) => Err(original),
+                None => self.fresh(batch, rows.clone()),
+            };
+            let fresh = match fresh {
+                Ok(fresh) => fresh,
+                Err(original) => {
+                    receipt.duplicates += 1;
+                    receipt.first = if receipt.count == 0 { original } else { receipt.first };
+                    continue;
+                }
+            };
+            let count = fresh.as_ref().map_or(rows.len(), Vec::len);
+            receipt.repeated += (rows.len() - count) as u64;
+            if self.rows.len() + count > FRAME_ROWS_MAX {
                 self.finish();
                 merge = Merge::new(batch);
             }
@@ -116,11 +128,40 @@ impl<'a> Group<'a> {
                 receipt.first = self.next;
             }
             self.remember(message.identity);
-            receipt.count += rows.len() as u64;
-            self.next = self.next.plus(rows.len() as u64);
-            merge.message(&mut self.rows, rows, message.identity);
+            receipt.count += count as u64;
+            self.next = self.next.plus(count as u64);
+            match fresh {
+                Some(fresh) => merge.message(&mut self.rows, fresh.into_iter(), message.identity),
+                None => merge.message(&mut self.rows, rows, message.identity),
+            }
         }
         receipt
+    }
+
+    /// Those of a message's `rows` that are no copies of known readings, which are remembered from now on; `None`:
+    /// all of them, because none can be told.
+    ///
+    /// # Errors
+    /// Where the first one's original stands, if all are copies.
+    fn fresh(&mut self, batch: &Batch, rows: Range<usize>) -> Result<Option<Vec<usize>>, Offset> {
+        if !batch.has_record_ids() {
+            return Ok(None);
+        }
+        let (mut fresh, mut first) = (Vec::with_capacity(rows.len()), None);
+        for row in rows {
+            let id = batch.record_id(row).and_then(|id| Some(Identity::MatchWithin(id.hash()?, id.within_s)));
+            let id = id.unwrap_or(Identity::None);
+            if let Some(original) = self.known(id) {
+                first.get_or_insert(original);
+                continue;
+            }
+            self.remember_at(id, self.next.plus(fresh.len() as u64));
+            fresh.push(row);
+        }
+        match first {
+            Some(original) if fresh.is_empty() => Err(original),
+            _ => Ok(Some(fresh)),
+        }
     }
 
     fn add_letters(&mut self, letters: Vec<DeadLetter>) -> Receipt {
@@ -140,7 +181,7 @@ impl<'a> Group<'a> {
         }
         let duplicates = (before - kept.len()) as u64;
         if kept.is_empty() {
-            return Receipt { first: original.unwrap_or(self.next), count: 0, duplicates };
+            return Receipt { first: original.unwrap_or(self.next), count: 0, duplicates, repeated: 0 };
         }
         let received = kept[0].received;
         let receipt = self.add_content(Content::DeadLetters(kept.into()), received);
@@ -152,7 +193,7 @@ impl<'a> Group<'a> {
         let (first, count) = (self.next, u64::from(content.count()));
         self.next = first.plus(count);
         self.frame(content, received);
-        Receipt { first, count, duplicates: 0 }
+        Receipt { first, count, duplicates: 0, repeated: 0 }
     }
 
     fn frame(&mut self, content: Content, received: Timestamp) {
@@ -198,7 +239,7 @@ fn event_times(content: &Content) -> Option<[Timestamp; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::batch::NewReading;
+    use crate::model::batch::{NewReading, RecordId};
 
     fn burst(identities: &[Identity]) -> Batch {
         let mut builder = BatchBuilder::default();
@@ -226,9 +267,9 @@ mod tests {
         let copy = group.add(Work::Readings(burst(&[Identity::Match(2)])));
         let mixed = group.add(Work::Readings(burst(&[Identity::Match(1), Identity::Match(3)])));
         group.finish();
-        assert_eq!(first, Receipt { first: Offset(10), count: 2, duplicates: 0 });
-        assert_eq!(copy, Receipt { first: Offset(11), count: 0, duplicates: 1 });
-        assert_eq!(mixed, Receipt { first: Offset(12), count: 1, duplicates: 1 });
+        assert_eq!(first, Receipt { first: Offset(10), count: 2, duplicates: 0, repeated: 0 });
+        assert_eq!(copy, Receipt { first: Offset(11), count: 0, duplicates: 1, repeated: 0 });
+        assert_eq!(mixed, Receipt { first: Offset(12), count: 1, duplicates: 1, repeated: 0 });
         let spans: Vec<_> = group.chunks.iter().map(|chunk| (chunk.base.0, chunk.count)).collect();
         assert_eq!(spans, [(10, 3)]);
     }
@@ -243,6 +284,36 @@ mod tests {
             let receipt = group.add(Work::Readings(burst(&[coap])));
             assert_eq!(receipt.duplicates, duplicates_found, "second {second}");
         }
+    }
+
+    /// A message of readings with these record ids, each a copy for a minute.
+    fn records(ids: &[u64]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        for id in ids {
+            let (time, received) = (Timestamp::from_millis(5), Timestamp::from_millis(6));
+            let (fields, tags, flags) = (&[], &[], 0);
+            builder.push(NewReading { source: "s", sensor: "a", time, received, flags, fields, tags });
+            builder.identify(RecordId::new(*id, 60));
+        }
+        builder.end_message(Identity::Remember(1_000 + ids[0]));
+        builder.finish()
+    }
+
+    #[test]
+    fn known_readings_are_left_out_of_a_message_and_one_without_others_is_a_copy() {
+        let mut duplicates = Duplicates::default();
+        let mut receipts = Vec::new();
+        for (second, ids) in [(0, &[1, 2, 2][..]), (9, &[2, 3]), (10, &[3, 1]), (60, &[1]), (61, &[1, 3])] {
+            let now = Timestamp::from_millis(second * 1_000);
+            let mut group = Group::new(&mut duplicates, Offset(100 * second as u64), now);
+            let Receipt { first, count, duplicates, repeated } = group.add(Work::Readings(records(ids)));
+            group.finish();
+            let rows: usize = group.chunks.iter().map(|chunk| chunk.count as usize).sum();
+            assert_eq!(rows as u64, count, "what is said is written");
+            receipts.push((first.0, count, duplicates, repeated));
+        }
+        let expected = [(0, 2, 0, 1), (900, 1, 0, 1), (900, 0, 1, 0), (0, 0, 1, 0), (6100, 1, 0, 1)];
+        assert_eq!(receipts, expected);
     }
 
     #[test]

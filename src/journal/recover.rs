@@ -14,6 +14,7 @@ use super::dedup::Original;
 use super::frame::{Header, Kind};
 use super::record::{Clock, Content, Record};
 use super::segment::{self, Item, SegmentReader, SegmentWriter};
+use crate::model::batch::RecordId;
 use crate::model::{Batch, DeadLetter, Offset, Timestamp};
 
 /// A stream as recovery leaves it.
@@ -173,6 +174,11 @@ fn of_batch(batch: &Batch, &Header { base, received, .. }: &Header, found: &mut 
             found.push((hash, Original { offset: base.plus(first), received }));
         }
         first = u64::from(message.end);
+    }
+    for row in 0..batch.len() {
+        if let Some(hash) = batch.record_id(row).and_then(RecordId::hash) {
+            found.push((hash, Original { offset: base.plus(row as u64), received }));
+        }
     }
 }
 

@@ -50,13 +50,13 @@ fn what_is_acknowledged_is_there_after_a_restart_and_copies_are_known() {
     in_system(async {
         let journal = open(dir.path());
         let receipt = journal.readings.append(Work::Readings(burst(0..5, Identity::Remember))).await;
-        assert_eq!(receipt, Ok(Receipt { first: Offset(0), count: 5, duplicates: 0 }));
+        assert_eq!(receipt, Ok(Receipt { first: Offset(0), count: 5, duplicates: 0, repeated: 0 }));
         // No close: as after a kill.
     });
     in_system(async {
         let journal = open(dir.path());
         let copy = journal.readings.append(Work::Readings(burst(3..7, Identity::Match))).await;
-        assert_eq!(copy, Ok(Receipt { first: Offset(5), count: 2, duplicates: 2 }));
+        assert_eq!(copy, Ok(Receipt { first: Offset(5), count: 2, duplicates: 2, repeated: 0 }));
         let expected = ["0:0", "1:1", "2:2", "3:3", "4:4", "5:5", "6:6"];
         assert_eq!(read_all(&journal.readings, Offset(0)).await, expected);
         assert_eq!(read_all(&journal.readings, Offset(4)).await, expected[4..]);

@@ -24,7 +24,7 @@ use crate::telemetry::facts::{DuplicatesDropped, Fact, MessageRefused};
 use crate::telemetry::handles::{ListenMetrics, SourceMetrics};
 use crate::telemetry::{Metrics, clock};
 
-use super::verdict::{self, Appended, Outcome, Tally, Verdict};
+use super::verdict::{self, Appended, MayBe, Outcome, Tally, Verdict};
 
 /// The least a sender is asked to wait when it is put off, in seconds.
 const RETRY_AFTER_S: u32 = 5;
@@ -107,8 +107,9 @@ impl Door {
         let letters = append(&self.dead_letters, (!letters.is_empty()).then_some(Work::DeadLetters(letters)));
         let (readings, letters) = future::join(readings, letters).await;
         if let Some(Ok(receipt)) = readings {
-            let messages = outcomes.iter().zip(burst.iter().map(|inbound| inbound.identity));
-            verdict::tally(messages, receipt.duplicates).iter().for_each(|tally| self.count(tally));
+            let messages = outcomes.iter().zip(&burst);
+            let messages = messages.map(|(outcome, inbound)| (outcome, self.may_be_copy(outcome, inbound)));
+            verdict::tally(messages, &receipt).iter().for_each(|tally| self.count(tally));
         }
         let verdicts = verdict::settle(outcomes, readings, letters);
         burst.iter().zip(&verdicts).for_each(|(inbound, verdict)| self.record(inbound, verdict));
@@ -184,13 +185,23 @@ impl Door {
         }
     }
 
+    /// What it was is told by its identity, or reading by reading by its source's `dedup`.
+    fn may_be_copy(&self, outcome: &Outcome, inbound: &Inbound) -> MayBe {
+        match outcome {
+            Outcome::Readings { source, .. } if self.intake.has_dedup(*source) => MayBe::InPart,
+            Outcome::Readings { .. } if inbound.identity.is_looked_up() => MayBe::Whole,
+            Outcome::Readings { .. } | Outcome::Refused(_) => MayBe::New,
+        }
+    }
+
     fn count(&self, tally: &Tally) {
         let counters = &self.sources[tally.source];
         counters.accepted.inc_by(tally.accepted);
         counters.readings.inc_by(tally.readings);
-        if tally.copies > 0 {
+        if tally.copies + tally.repeated > 0 {
             let source = self.intake.name(tally.source);
-            DuplicatesDropped { source, count: tally.copies }.record(&self.metrics);
+            let (messages, readings) = (tally.copies, tally.repeated);
+            DuplicatesDropped { source, messages, readings }.record(&self.metrics);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::intake::Rejection;
 use crate::journal::{Receipt, Refused};
-use crate::model::{Identity, Offset, Reason};
+use crate::model::{Offset, Reason};
 
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn settle(outcomes: Vec<Outcome>, readings: Appended, letters: Append
 fn accepted(readings: u64, rows_before: u64, appended: Appended) -> Verdict {
     match appended {
         Some(Ok(receipt)) => {
-            let place = if receipt.duplicates == 0 { rows_before } else { 0 };
+            let place = if receipt.duplicates + receipt.repeated == 0 { rows_before } else { 0 };
             let offset = receipt.first.plus(place);
             Verdict::Accepted { readings, offset, is_duplicate: receipt.count == 0 }
         }
@@ -76,27 +76,48 @@ pub(super) struct Tally {
     pub(super) source: usize,
     pub(super) accepted: u64,
     pub(super) readings: u64,
+    /// Messages that were copies.
     pub(super) copies: u64,
+    /// Readings that were copies, in messages that were none.
+    pub(super) repeated: u64,
+}
+
+/// How much of a message may be a copy of what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MayBe {
+    /// Nothing.
+    New,
+    /// All of it: the protocol gave it an identity that is looked up.
+    Whole,
+    /// Any of its readings: its source has `dedup`.
+    InPart,
 }
 
 /// Sums up a durable burst by runs of the same source, so that counters are bumped once a run. Which messages
-/// were copies is not known one by one: the first that may have been are taken for them.
-pub(super) fn tally<'a>(messages: impl Iterator<Item = (&'a Outcome, Identity)>, copies: u64) -> Vec<Tally> {
+/// and readings were copies is not known one by one: the first that may have been are taken for them.
+pub(super) fn tally<'a>(
+    messages: impl Iterator<Item = (&'a Outcome, MayBe)>,
+    receipt: &Receipt,
+) -> Vec<Tally> {
     let mut tallies: Vec<Tally> = Vec::new();
-    let mut copies_left = copies;
-    for (outcome, identity) in messages {
+    let (mut copies_left, mut repeated_left) = (receipt.duplicates, receipt.repeated);
+    for (outcome, may_be) in messages {
         let Outcome::Readings { source, count } = outcome else { continue };
         if tallies.last().is_none_or(|last| last.source != *source) {
             tallies.push(Tally { source: *source, ..Tally::default() });
         }
         let last = tallies.last_mut().expect("one was pushed if there was none");
-        if copies_left > 0 && identity.is_looked_up() {
+        if copies_left > 0 && may_be != MayBe::New {
             copies_left -= 1;
             last.copies += 1;
-        } else {
-            last.accepted += 1;
-            last.readings += count;
+            continue;
         }
+        // Of a message that is counted as new, one reading at least was.
+        let repeated = if may_be == MayBe::InPart { repeated_left.min(count - 1) } else { 0 };
+        repeated_left -= repeated;
+        last.repeated += repeated;
+        last.accepted += 1;
+        last.readings += count - repeated;
     }
     tallies
 }
@@ -114,7 +135,7 @@ mod tests {
     }
 
     fn receipt(first: u64, count: u64, duplicates: u64) -> Appended {
-        Some(Ok(Receipt { first: Offset(first), count, duplicates }))
+        Some(Ok(Receipt { first: Offset(first), count, duplicates, repeated: 0 }))
     }
 
     fn show(verdicts: Vec<Verdict>) -> Vec<String> {
@@ -148,12 +169,25 @@ mod tests {
     #[test]
     fn copies_are_counted_apart_and_runs_together() {
         let outcomes = [rows(0, 1), rows(0, 2), refused(), rows(1, 4), rows(0, 8)];
-        let [remember, matched] = [Identity::Remember(1), Identity::Match(2)];
-        let identities = [remember, matched, matched, remember, matched];
-        let tally = |copies| tally(outcomes.iter().zip(identities), copies);
-        let run = |source, accepted, readings, copies| Tally { source, accepted, readings, copies };
+        let may_be = [MayBe::New, MayBe::Whole, MayBe::New, MayBe::New, MayBe::Whole];
+        let tally = |duplicates| {
+            let receipt = Receipt { first: Offset(0), count: 9, duplicates, repeated: 0 };
+            tally(outcomes.iter().zip(may_be), &receipt)
+        };
+        let run =
+            |source, accepted, readings, copies| Tally { source, accepted, readings, copies, repeated: 0 };
         assert_eq!(tally(0), [run(0, 2, 3, 0), run(1, 1, 4, 0), run(0, 1, 8, 0)]);
         assert_eq!(tally(1), [run(0, 1, 1, 1), run(1, 1, 4, 0), run(0, 1, 8, 0)]);
         assert_eq!(tally(2), [run(0, 1, 1, 1), run(1, 1, 4, 0), run(0, 0, 0, 1)]);
+    }
+
+    #[test]
+    fn repeated_readings_are_counted_where_the_source_tells_them() {
+        let outcomes = [rows(0, 5), rows(1, 3), rows(1, 2)];
+        let receipt = Receipt { first: Offset(0), count: 7, duplicates: 0, repeated: 3 };
+        let tallies = tally(outcomes.iter().zip([MayBe::New, MayBe::InPart, MayBe::InPart]), &receipt);
+        let run =
+            |source, accepted, readings, repeated| Tally { source, accepted, readings, copies: 0, repeated };
+        assert_eq!(tallies, [run(0, 1, 5, 0), run(1, 2, 2, 3)]);
     }
 }

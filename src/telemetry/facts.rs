@@ -144,18 +144,22 @@ impl Fact for MessageDropped {
     }
 }
 
-/// Messages sent again by their sender were acknowledged like their originals and not processed again.
+/// What was sent again was acknowledged like its original and not processed again.
 pub struct DuplicatesDropped<'a> {
     /// The source that took the topic.
     pub source: &'a str,
-    /// How many.
-    pub count: u64,
+    /// Whole messages.
+    pub messages: u64,
+    /// Readings of messages that held new ones too.
+    pub readings: u64,
 }
 
 impl Fact for DuplicatesDropped<'_> {
     fn record(&self, metrics: &Metrics) {
-        metrics.intake_duplicates.with_label_values(&[self.source]).inc_by(self.count);
-        debug!(source = self.source, count = self.count, "duplicates acknowledged, not processed again");
+        let &Self { source, messages, readings } = self;
+        metrics.intake_duplicates.with_label_values(&[source]).inc_by(messages);
+        metrics.intake_repeated.with_label_values(&[source]).inc_by(readings);
+        debug!(source, messages, readings, "duplicates acknowledged, not processed again");
     }
 }
 

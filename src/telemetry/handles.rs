@@ -29,6 +29,8 @@ pub struct SourceMetrics {
     pub readings: IntCounter,
     /// Messages recognised as sent again.
     pub duplicates: IntCounter,
+    /// Readings left out of messages that held new ones.
+    pub repeated: IntCounter,
 }
 
 /// One stream's figures.
@@ -137,6 +139,7 @@ impl Metrics {
             accepted: self.intake_accepted.with_label_values(&[name]),
             readings: self.intake_readings.with_label_values(&[name]),
             duplicates: self.intake_duplicates.with_label_values(&[name]),
+            repeated: self.intake_repeated.with_label_values(&[name]),
         }
     }
 

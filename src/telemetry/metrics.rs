@@ -66,6 +66,8 @@ metrics! {
         "Messages refused; source is empty where none took the topic.";
     intake_duplicates: counters("forebay_intake_duplicates_total", ["source"]) -> IntCounterVec,
         "Messages sent again by their sender, acknowledged and not processed twice.";
+    intake_repeated: counters("forebay_intake_repeated_readings_total", ["source"]) -> IntCounterVec,
+        "Readings of messages with new ones that dedup knew already, and left out.";
 
     journal_records: counters("forebay_journal_records_total", ["stream"]) -> IntCounterVec,
         "Records made durable.";

@@ -54,3 +54,44 @@ fn the_very_first_reading_is_in_its_window() {
         assert_eq!(site.wait_for(1, "result", |_| true)[0]["values"]["n"], 2);
     }
 }
+
+/// A gateway in front of us that sends everything twice, and a device that numbers its records.
+const DEDUP: &str = r#"
+[source.bridge]
+topic = "bridge/{meter}"
+format = "json"
+sensor = "{meter}"
+time = { at = "/ts", unit = "ms" }
+dedup = { by = "content" }
+[source.numbered]
+topic = "numbered/{meter}"
+format = "json"
+sensor = "{meter}"
+dedup = { by = ["/boot", "/seq"], within = "1h" }
+"#;
+
+#[test]
+fn readings_that_were_sent_twice_are_left_out_where_the_source_says_so() {
+    let mut site = Site::run(DEDUP);
+    let post = |site: &Site, topic: &str, body: serde_json::Value| {
+        let answer = post(site.addr("http"), topic, "", body.to_string().as_bytes());
+        assert_eq!(answer.status, 202, "{}", String::from_utf8_lossy(&answer.body));
+    };
+    let reading = |ts: u64, watts: u64| json!({"ts": ts, "watts": watts});
+    for round in 0..2 {
+        post(&site, "bridge/a", reading(1, 5));
+        post(&site, "bridge/a", json!([reading(1, 5), reading(2, 5), reading(1, 6)]));
+        post(&site, "bridge/b", reading(1, 5));
+        for seq in [1, 2, 1] {
+            post(&site, "numbered/a", json!({"boot": "x", "seq": seq, "watts": round}));
+        }
+        site.kill9();
+        site.start();
+    }
+    let readings = site.wait_for(6, "reading", |_| true);
+    let shown: Vec<_> =
+        readings.iter().map(|row| format!("{} {} {}", row["source"], row["sensor"], row["fields"])).collect();
+    assert_eq!(readings.len(), 6, "{shown:#?}");
+    post(&site, "bridge/a", reading(3, 5));
+    assert_eq!(site.wait_for(7, "reading", |_| true).len(), 7, "and nothing else has come meanwhile");
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::document::At;
 use super::names::{Known, OF_READINGS};
 use super::topic::{pattern, pointer, sensor, takes_all_of};
-use super::{World, raw};
+use super::{World, dedup, raw};
 use crate::config::{
     FieldRule, Format, MissingTime, Pointer, Priority, Schema, Source, TimeRule, TopicPattern,
 };
@@ -57,6 +57,7 @@ fn source(
     let schema = raw.schema.as_ref().map(|name| schema(world, &at.key("schema"), name));
     let fields = raw.fields.as_ref().map(|fields| field_rules(&at.key("fields"), fields));
     let time = time(&at.key("time"), raw.time.as_ref());
+    let dedup = raw.dedup.as_ref().map(|dedup| dedup::rule(&at.key("dedup"), dedup, raw));
     let known = known(at, raw, schema.as_ref().and_then(Option::as_ref));
     let build = || {
         Some(Source {
@@ -68,6 +69,7 @@ fn source(
             schema: transpose(schema)?,
             priority: raw.priority.unwrap_or(Priority::Normal),
             fields: transpose(fields)?,
+            dedup: transpose(dedup)?,
         })
     };
     (build(), known)

@@ -91,3 +91,20 @@ topic = "+/x"
         "##]],
     );
 }
+
+#[test]
+fn a_schema_that_allows_no_more_closes_the_names() {
+    check(
+        r#"
+[source.s]
+topic = "s"
+schema = "closed"
+[alert.a]
+on = "s"
+when = "b > 1 && a > 1 && sensor != source && time > 0"
+"#,
+        expect![[r#"
+            f.toml:7:9: alert.a.when: unknown field "b" in source "s"
+        "#]],
+    );
+}

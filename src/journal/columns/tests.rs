@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::Cell;
-use crate::model::batch::{BatchBuilder, NewReading};
+use crate::model::batch::{BatchBuilder, NewReading, RecordId};
 
 type Field = (String, Option<Result<f64, String>>);
 
@@ -34,6 +34,9 @@ fn build(rows: &[(String, i64, Vec<Field>, bool)]) -> Batch {
             fields: &fields,
             tags,
         });
+        if *tagged {
+            builder.identify(RecordId::new(*time as u64, 0));
+        }
         builder.end_message(if *tagged { Identity::Remember(*time as u64) } else { Identity::None });
     }
     builder.finish()
@@ -75,7 +78,8 @@ proptest! {
         encode(&batch, &mut bytes);
         let back = decode(&bytes, Offset(77)).expect("own bytes decode");
         prop_assert_eq!(show(&back), show(&batch));
-        prop_assert_eq!(back.messages, batch.messages);
+        prop_assert_eq!(&back.messages, &batch.messages);
+        prop_assert_eq!(&back.record_ids, &batch.record_ids);
     }
 
     #[test]

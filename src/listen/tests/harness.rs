@@ -159,6 +159,7 @@ fn fleet() -> config::Source {
         schema: Some(Schema { name: "fleet".into(), document: Arc::new(schema) }),
         priority: Priority::Normal,
         fields: None,
+        dedup: None,
     }
 }
 

@@ -23,8 +23,14 @@ impl<'a> Merge<'a> {
     }
 
     /// Appends the rows `rows` of the source batch to `into` as one message.
-    pub fn message(&mut self, into: &mut BatchBuilder, rows: std::ops::Range<usize>, identity: Identity) {
-        for row in &self.from.rows[rows] {
+    pub fn message(
+        &mut self,
+        into: &mut BatchBuilder,
+        rows: impl Iterator<Item = usize>,
+        identity: Identity,
+    ) {
+        for at in rows {
+            let row = &self.from.rows[at];
             let count = self.from.shapes[row.shape as usize].fields.len();
             let (sensor, shape, tags) =
                 (self.string(into, row.sensor), self.shape(into, row.shape), self.tags(into, row.tags));
@@ -34,6 +40,9 @@ impl<'a> Merge<'a> {
                 into.batch.slots.push(slot);
             }
             into.batch.rows.push(Row { sensor, shape, tags, slots, ..*row });
+            if let Some(id) = self.from.record_id(at) {
+                into.identify(id);
+            }
         }
         into.end_message(identity);
     }
