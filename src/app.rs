@@ -197,10 +197,10 @@ fn open_journal(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> anyho
         readings_floor = readings_floor.max(engine::checkpoint_position(store, &lane)?.unwrap_or_default());
     }
     let settings = journal::Settings {
-        dir: config.gateway.data_dir.join("journal"),
         linger: config.journal.commit_linger,
         readings_floor,
         remember: remember(config),
+        ..journal::Settings::new(config.gateway.data_dir.join("journal"))
     };
     Journal::open(&settings, metrics)
         .with_context(|| format!("cannot open the journal in {}", settings.dir.display()))

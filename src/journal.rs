@@ -1,27 +1,30 @@
 //! The journal: the only durable truth. Streams of records, each in its own directory of segment files.
 //!
 //! Appending returns a [`Receipt`] once the records are on disk (`fdatasync` returned); readers see nothing
-//! earlier. A stream has one writer, an actor on a thread of its own ([`writer`]), and any number of
-//! [`Reader`]s, which take the latest records from memory ([`tail`]) and the rest from the segments.
+//! earlier. A stream has one writer, an actor on a thread of its own ([`writer`], its work in [`core`]), and any
+//! number of [`Reader`]s, which take the latest records from memory ([`tail`]) and the rest from the segments.
+//! All files are behind [`disk`].
 //!
 //! Invariants: offsets are dense and never reused; a frame that cannot be read is reported, never skipped
 //! in silence; a failed sync is never turned into an acknowledgement.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
 pub mod columns;
+mod core;
 mod dedup;
+pub mod disk;
 pub mod frame;
 mod group;
 pub mod identity;
 mod letters;
+mod open;
 mod reader;
+mod recall;
 pub mod record;
 mod recover;
 mod segment;
@@ -29,14 +32,15 @@ mod shared;
 mod tail;
 mod writer;
 
+pub use self::core::{Core, Now};
 pub use group::{Receipt, Work};
+pub use open::{Cores, Settings};
 pub use reader::Reader;
 pub use record::{Chunk, Clock, Content, OutputFrame, Record};
+pub use writer::Writers;
 
 use crate::model::{Offset, StreamName, Timestamp};
-use crate::telemetry::facts::{Fact, JournalRecovered, TornTail};
 use crate::telemetry::{Metrics, clock};
-use dedup::Duplicates;
 use shared::Shared;
 
 /// Limits of a stream's memory.
@@ -169,40 +173,25 @@ pub struct Journal {
     pub last_clock: Option<Clock>,
 }
 
-/// How a journal is opened.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The directory that holds the streams' directories.
-    pub dir: PathBuf,
-    /// Shortest time from one sync to the next.
-    pub linger: Duration,
-    /// The least next offset of `readings`: one more than any cursor outside the journal knows.
-    pub readings_floor: Offset,
-    /// How long a message's identity is remembered over a restart.
-    pub remember: Duration,
-}
-
 impl Journal {
     /// Opens or creates the journal; what a crash left is recovered first. Runs inside an actix system.
     ///
     /// # Errors
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        std::fs::create_dir_all(&settings.dir)?;
-        let id = identity::load_or_mint(&settings.dir.join("journal.id"))?;
-        let results_dir = settings.dir.join(StreamName::Results.as_str());
-        std::fs::create_dir_all(&results_dir)?;
-        let emitted = recover::emitted(&results_dir, &segment::list(&results_dir)?)?;
-        let readings_dir = settings.dir.join(StreamName::Readings.as_str());
-        std::fs::create_dir_all(&readings_dir)?;
-        let last_clock = recover::last_clock(&readings_dir, &segment::list(&readings_dir)?)?;
-        let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
-        let open = |kind, floor| open_stream(settings, kind, floor, &emitted, metrics);
+        let Cores { id, readings, results, dead_letters, emitted, last_clock } =
+            Cores::open(settings, metrics)?;
+        let stream = |core: Core| {
+            let shared = core.shared().clone();
+            let budget = Arc::new(Semaphore::new(shared.kind.queue_bytes_max()));
+            let writer = writer::JournalActor::spawn(core, settings.linger, &settings.writers);
+            Stream { shared, writer, budget }
+        };
         Ok(Self {
-            id: id.into(),
-            readings: open(StreamName::Readings, floor)?,
-            results: open(StreamName::Results, Offset(0))?,
-            dead_letters: open(StreamName::DeadLetters, Offset(0))?,
+            id,
+            readings: stream(readings),
+            results: stream(results),
+            dead_letters: stream(dead_letters),
             emitted,
             last_clock,
         })
@@ -214,59 +203,6 @@ impl Journal {
             stream.close().await;
         }
     }
-}
-
-fn open_stream(
-    settings: &Settings,
-    kind: StreamName,
-    floor: Offset,
-    emitted: &BTreeMap<Arc<str>, Offset>,
-    metrics: &Arc<Metrics>,
-) -> io::Result<Stream> {
-    let started = clock::monotonic();
-    let dir = settings.dir.join(kind.as_str());
-    let recovered = recover::open(&dir, floor)?;
-    report(kind, &dir, &recovered, metrics);
-    let duplicates = remembered(settings, kind, &dir, &recovered.bases)?;
-    let next = recovered.next;
-    let shared = Arc::new(Shared::new(kind, dir, recovered.bases, next, metrics));
-    let writer = writer::JournalActor::spawn(writer::Start {
-        shared: shared.clone(),
-        segment: recovered.segment,
-        next,
-        duplicates,
-        emitted: emitted.clone(),
-        linger: settings.linger,
-    });
-    JournalRecovered { stream: kind.as_str(), next_offset: next.0, took: started.elapsed() }.record(metrics);
-    Ok(Stream { shared, writer, budget: Arc::new(Semaphore::new(kind.queue_bytes_max())) })
-}
-
-fn report(kind: StreamName, dir: &Path, recovered: &recover::Recovered, metrics: &Metrics) {
-    if recovered.torn_bytes > 0 {
-        TornTail { stream: kind.as_str(), segment: &dir.display(), bytes: recovered.torn_bytes }
-            .record(metrics);
-    }
-    if recovered.damaged > 0 {
-        tracing::error!(
-            stream = kind.as_str(),
-            places = recovered.damaged,
-            "damaged frames below durable ones"
-        );
-    }
-}
-
-fn remembered(settings: &Settings, kind: StreamName, dir: &Path, bases: &[Offset]) -> io::Result<Duplicates> {
-    let mut duplicates = Duplicates::default();
-    if kind == StreamName::Results {
-        return Ok(duplicates);
-    }
-    let since = clock::now().nanos().saturating_sub(settings.remember.as_nanos() as i64);
-    let memory = recover::Memory { since: Timestamp::from_nanos(since), count_max: dedup::GENERATION_MAX };
-    for (identity, original) in recover::identities(dir, bases, memory)? {
-        duplicates.insert(identity, original);
-    }
-    Ok(duplicates)
 }
 
 #[cfg(test)]

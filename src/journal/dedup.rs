@@ -34,18 +34,21 @@ impl Duplicates {
         self.young.get(&identity).or_else(|| self.old.get(&identity)).copied()
     }
 
-    /// Remembers that the message with this identity is `original`.
-    pub fn insert(&mut self, identity: u64, original: Original) {
+    /// Remembers that the message with this identity is `original`; what was known of it before.
+    pub fn insert(&mut self, identity: u64, original: Original) -> Option<Original> {
+        let before = self.find(identity);
         if self.young.len() >= GENERATION_MAX {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(identity, original);
+        before
     }
 
-    /// Forgets an identity whose message did not reach the disk.
-    pub fn remove(&mut self, identity: u64) {
-        self.young.remove(&identity);
+    /// Knows again what was known `before` a message that did not reach the disk.
+    pub fn restore(&mut self, identity: u64, before: Option<Original>) {
         self.old.remove(&identity);
+        self.young.remove(&identity);
+        self.young.extend(before.map(|original| (identity, original)));
     }
 }
 
@@ -58,13 +61,25 @@ mod tests {
         let mut duplicates = Duplicates::default();
         let last = 2 * GENERATION_MAX as u64 + 5;
         let original = |identity| Original { offset: Offset(identity), received: Timestamp::default() };
-        (0..last).for_each(|identity| duplicates.insert(identity, original(identity)));
+        for identity in 0..last {
+            duplicates.insert(identity, original(identity));
+        }
         assert_eq!(duplicates.find(0), None);
         assert_eq!(
             duplicates.find(last - GENERATION_MAX as u64),
             Some(original(last - GENERATION_MAX as u64))
         );
-        duplicates.remove(last - 1);
+        duplicates.restore(last - 1, None);
         assert_eq!(duplicates.find(last - 1), None);
+    }
+
+    #[test]
+    fn a_message_that_failed_leaves_what_was_known_before() {
+        let mut duplicates = Duplicates::default();
+        let original = |offset| Original { offset: Offset(offset), received: Timestamp::default() };
+        assert_eq!(duplicates.insert(7, original(1)), None);
+        let before = duplicates.insert(7, original(2));
+        duplicates.restore(7, before);
+        assert_eq!(duplicates.find(7), Some(original(1)));
     }
 }

@@ -20,7 +20,8 @@ use crate::model::{Offset, Timestamp};
 
 /// Bytes of a frame before its payload.
 pub const HEADER_BYTES: usize = 64;
-const MAGIC: [u8; 4] = *b"FBJ1";
+/// The first bytes of every frame.
+pub const MAGIC: [u8; 4] = *b"FBJ1";
 const CRC_FROM: usize = 12;
 /// The format this program writes. It reads this one only; a newer one is refused, nothing touched.
 pub const VERSION: u8 = 1;
@@ -70,7 +71,6 @@ pub struct Header {
     pub packed_bytes: u32,
     /// Payload before lz4.
     pub plain_bytes: u32,
-    crc: u32,
 }
 
 impl Header {
@@ -149,7 +149,6 @@ pub fn encode(meta: &Meta, plain: &[u8], out: &mut Vec<u8>) -> Header {
         durable: meta.durable,
         packed_bytes: packed as u32,
         plain_bytes: plain.len() as u32,
-        crc,
     }
 }
 
@@ -180,7 +179,6 @@ pub fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<Header, FrameError> {
         durable: Offset(u64_at(56)),
         packed_bytes: u32_at(4),
         plain_bytes: u32_at(28),
-        crc: u32_at(8),
     };
     let sane = header.count > 0
         && header.packed_bytes as usize <= PAYLOAD_BYTES_MAX
@@ -189,26 +187,34 @@ pub fn decode_header(bytes: &[u8; HEADER_BYTES]) -> Result<Header, FrameError> {
     if sane { Ok(header) } else { Err(FrameError::Damaged) }
 }
 
-/// The plain payload of the frame `header` and `packed` make, its checksum checked.
-///
-/// # Errors
-/// [`FrameError::Damaged`] if a bit is wrong.
-pub fn decode_payload(
-    raw_header: &[u8; HEADER_BYTES],
-    header: &Header,
-    packed: &[u8],
-) -> Result<Vec<u8>, FrameError> {
-    check(raw_header, header, packed)?;
-    lz4_flex::block::decompress(packed, header.plain_bytes as usize).map_err(|_| FrameError::Damaged)
+/// What says whether a frame is whole, whatever format the rest of it has: these places never move.
+#[derive(Clone, Copy, Debug)]
+pub struct Seal {
+    /// Payload on disk.
+    pub packed_bytes: u32,
+    crc: u32,
 }
 
-/// Checks a frame's checksum.
+impl Seal {
+    /// Whether the checksum over header and payload is right.
+    pub fn is_right(&self, raw_header: &[u8; HEADER_BYTES], packed: &[u8]) -> bool {
+        crc32c::crc32c_append(crc32c::crc32c(&raw_header[CRC_FROM..]), packed) == self.crc
+    }
+}
+
+/// The seal of the frame that begins with `raw_header`.
+pub fn seal(raw_header: &[u8; HEADER_BYTES]) -> Seal {
+    let u32_at = |at: usize| u32::from_le_bytes(std::array::from_fn(|n| raw_header[at + n]));
+    // What is too long for any payload is the length of none: the checksum will say so.
+    Seal { packed_bytes: u32_at(4).min(PAYLOAD_BYTES_MAX as u32), crc: u32_at(8) }
+}
+
+/// The payload of the frame that `header` begins, as it was before lz4.
 ///
 /// # Errors
-/// [`FrameError::Damaged`] if a bit is wrong.
-pub fn check(raw_header: &[u8; HEADER_BYTES], header: &Header, packed: &[u8]) -> Result<(), FrameError> {
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&raw_header[CRC_FROM..]), packed);
-    if crc == header.crc { Ok(()) } else { Err(FrameError::Damaged) }
+/// [`FrameError::Damaged`] if it is no lz4 block of that length.
+pub fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, FrameError> {
+    lz4_flex::block::decompress(packed, header.plain_bytes as usize).map_err(|_| FrameError::Damaged)
 }
 
 #[cfg(test)]
@@ -231,7 +237,10 @@ mod tests {
         let raw = frame.first_chunk().ok_or(FrameError::Damaged)?;
         let header = decode_header(raw)?;
         let packed = frame.get(HEADER_BYTES..header.frame_bytes() as usize).ok_or(FrameError::Damaged)?;
-        Ok((header, decode_payload(raw, &header, packed)?))
+        if !seal(raw).is_right(raw, packed) {
+            return Err(FrameError::Damaged);
+        }
+        Ok((header, unpack(&header, packed)?))
     }
 
     proptest! {

@@ -53,8 +53,8 @@ pub struct Group<'a> {
     pub bytes: Vec<u8>,
     /// The frames as readers get them.
     pub chunks: Vec<Chunk>,
-    /// Identities that were added, to be taken back if the sync fails.
-    pub identities: Vec<u64>,
+    /// Identities that were added and what was known of them before, to be taken back if the sync fails.
+    pub identities: Vec<(u64, Option<Original>)>,
 }
 
 impl<'a> Group<'a> {
@@ -224,8 +224,8 @@ impl<'a> Group<'a> {
 
     fn remember_at(&mut self, identity: Identity, at: Offset) {
         if let Some(hash) = identity.hash() {
-            self.duplicates.insert(hash, Original { offset: at, received: self.now });
-            self.identities.push(hash);
+            let before = self.duplicates.insert(hash, Original { offset: at, received: self.now });
+            self.identities.push((hash, before));
         }
     }
 }

@@ -1,23 +1,23 @@
 //! Who a journal is, and message identities.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
+
+use super::disk::{self, Disk};
 
 /// The id in the file at `path`; a fresh one, durably written, if there is no file.
 ///
 /// # Errors
 /// IO errors; [`io::ErrorKind::InvalidData`] if the file holds no id.
-pub fn load_or_mint(path: &Path) -> io::Result<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if is_id(text.trim()) => Ok(text.trim().to_owned()),
-        Ok(text) => {
-            let problem = format!("{} holds {text:?}, not a journal id", path.display());
-            Err(io::Error::new(io::ErrorKind::InvalidData, problem))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => mint(path),
-        Err(error) => Err(error),
+pub fn load_or_mint(disk: &dyn Disk, path: &Path) -> io::Result<String> {
+    let Some(bytes) = disk::read_small(disk, path)? else { return mint(disk, path) };
+    let text = String::from_utf8_lossy(&bytes);
+    if is_id(text.trim()) {
+        return Ok(text.trim().to_owned());
     }
+    let problem = format!("{} holds {text:?}, not a journal id", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
 const ID_DIGITS: usize = 32;
@@ -26,16 +26,11 @@ fn is_id(text: &str) -> bool {
     text.len() == ID_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn mint(path: &Path) -> io::Result<String> {
+fn mint(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     let mut random = [0; ID_DIGITS / 2];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    writeln!(file, "{id}")?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), super::segment::sync_dir)?;
+    disk::replace_small(disk, path, format!("{id}\n").as_bytes())?;
     Ok(id)
 }
 
@@ -66,6 +61,7 @@ fn fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::disk::RealDisk;
 
     #[test]
     fn identities_differ_where_messages_do_and_are_stable() {
@@ -84,10 +80,10 @@ mod tests {
     fn an_id_is_minted_once() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("journal.id");
-        let id = load_or_mint(&path).expect("mints");
+        let id = load_or_mint(&RealDisk, &path).expect("mints");
         assert!(is_id(&id));
-        assert_eq!(load_or_mint(&path).expect("loads"), id);
+        assert_eq!(load_or_mint(&RealDisk, &path).expect("loads"), id);
         std::fs::write(&path, "rubbish").expect("writes");
-        assert_eq!(load_or_mint(&path).expect_err("no id").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(load_or_mint(&RealDisk, &path).expect_err("no id").kind(), io::ErrorKind::InvalidData);
     }
 }

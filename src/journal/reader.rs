@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::frame::Header;
 use super::record::{Chunk, Content, Record};
-use super::segment::{self, Item, SegmentReader};
+use super::segment::SegmentReader;
 use super::shared::{Found, Shared};
 use crate::model::{Offset, Timestamp};
 use crate::telemetry::facts::{Fact, Gap};
@@ -90,13 +91,17 @@ impl Reader {
 
     async fn read_segment(&mut self, base: Offset, limit: Offset) -> io::Result<Chunk> {
         let kept = self.file.take().filter(|file| file.base() == base);
-        let (dir, position) = (self.shared.dir.clone(), self.position);
-        let read = tokio::task::spawn_blocking(move || {
-            let mut file = kept.map_or_else(|| SegmentReader::open(&dir, base), Ok)?;
+        let (folder, position) = (self.shared.folder.clone(), self.position);
+        let blocks = folder.disk.blocks();
+        let read = move || {
+            let mut file = kept.map_or_else(|| folder.open(base), Ok)?;
             let found = read_at(&mut file, position, limit)?;
             Ok::<_, io::Error>((file, found))
-        });
-        let (file, found) = read.await.map_err(io::Error::other)??;
+        };
+        let (file, found) = match blocks {
+            true => tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??,
+            false => read()?,
+        };
         match found {
             // What stands behind a hole is read again, after the hole.
             Some(chunk) if chunk.base > self.position => Ok(self.gap(chunk.base, "damaged")),
@@ -126,15 +131,29 @@ impl Reader {
 /// The first good frame that ends behind `position` and begins before `limit`, if the segment holds one.
 fn read_at(file: &mut SegmentReader, position: Offset, limit: Offset) -> io::Result<Option<Chunk>> {
     loop {
-        match file.peek()? {
-            Ok(header) if header.end() <= position => file.skip(&header),
-            Ok(header) if header.base >= limit => return Ok(None),
-            _ => match file.next()? {
-                Item::Frame(header, content) => return Ok(Some(segment::chunk(&header, content))),
-                Item::End => return Ok(None),
-                Item::Damaged if file.resync(position)? => {}
-                Item::Damaged => return Ok(None),
-            },
+        if let Some(header) = file.peek()?
+            && header.end() <= position
+        {
+            file.skip(&header);
+            continue;
+        }
+        match file.check()? {
+            // A frame further on than it should be: perhaps one in between was stepped over.
+            Some(header) if header.base > position && file.is_guessing() => {}
+            Some(header) if header.base >= limit => return Ok(None),
+            Some(header) => {
+                let content = file.content(&header);
+                file.step(&header);
+                let Header { base, count, received, .. } = header;
+                match content {
+                    Some(content) => return Ok(Some(Chunk { base, count, received, content })),
+                    None => continue,
+                }
+            }
+            None => {}
+        }
+        if !file.resync(position)? {
+            return Ok(None);
         }
     }
 }

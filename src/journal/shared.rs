@@ -1,12 +1,12 @@
 //! What a stream's writer and readers share: the tail in memory, the list of segments, the durable mark.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
 use super::Sizes;
 use super::record::Chunk;
+use super::segment::Folder;
 use super::tail::Tail;
 use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::Metrics;
@@ -15,7 +15,7 @@ use crate::telemetry::handles::StreamMetrics;
 /// A stream's shared state.
 pub struct Shared {
     pub(super) kind: StreamName,
-    pub(super) dir: PathBuf,
+    pub(super) folder: Folder,
     pub(super) metrics: StreamMetrics,
     pub(super) all_metrics: Arc<Metrics>,
     memory: Mutex<Memory>,
@@ -46,7 +46,7 @@ pub enum Found {
 impl Shared {
     pub(super) fn new(
         kind: StreamName,
-        dir: PathBuf,
+        folder: Folder,
         bases: Vec<Offset>,
         next: Offset,
         metrics: &Arc<Metrics>,
@@ -55,7 +55,14 @@ impl Shared {
         let stream = metrics.stream(kind.as_str());
         stream.durable_offset.set(next.0 as i64);
         let (durable, _) = watch::channel(next);
-        Self { kind, dir, metrics: stream, all_metrics: metrics.clone(), memory: Mutex::new(memory), durable }
+        Self {
+            kind,
+            folder,
+            metrics: stream,
+            all_metrics: metrics.clone(),
+            memory: Mutex::new(memory),
+            durable,
+        }
     }
 
     /// Everything below is on disk.

@@ -1,5 +1,7 @@
 //! A journal on a real disk: what is acknowledged is there after any restart.
 
+use std::path::Path;
+
 use super::*;
 use crate::model::batch::NewReading;
 use crate::model::{Batch, BatchBuilder, Identity};
@@ -9,13 +11,7 @@ fn in_system<F: Future>(future: F) -> F::Output {
 }
 
 fn open(dir: &Path) -> Journal {
-    let settings = Settings {
-        dir: dir.to_owned(),
-        linger: Duration::ZERO,
-        readings_floor: Offset(0),
-        remember: Duration::from_secs(600),
-    };
-    Journal::open(&settings, &Arc::new(Metrics::new())).expect("the journal opens")
+    Journal::open(&Settings::new(dir.to_owned()), &Arc::new(Metrics::new())).expect("the journal opens")
 }
 
 fn burst(numbers: std::ops::Range<u64>, identity: fn(u64) -> Identity) -> Batch {

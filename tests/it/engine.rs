@@ -126,12 +126,7 @@ fn work(n: u64) -> (Work, u64) {
 }
 
 fn open(dir: &Path, floor: Offset) -> Journal {
-    let settings = journal::Settings {
-        dir: dir.join("journal"),
-        linger: Duration::ZERO,
-        readings_floor: floor,
-        remember: Duration::from_secs(600),
-    };
+    let settings = journal::Settings { readings_floor: floor, ..journal::Settings::new(dir.join("journal")) };
     Journal::open(&settings, &Arc::new(Metrics::new())).expect("the journal opens")
 }
 

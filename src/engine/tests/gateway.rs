@@ -41,10 +41,9 @@ impl Gateway {
         let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
         let floor = crate::engine::checkpoint_position(&store, &"main".into()).unwrap();
         let settings_of_journal = journal::Settings {
-            dir: dir.join("journal"),
-            linger: Duration::ZERO,
             readings_floor: floor.unwrap_or_default(),
             remember: NEVER,
+            ..journal::Settings::new(dir.join("journal"))
         };
         let journal = Journal::open(&settings_of_journal, &metrics).unwrap();
         let engine = Engine::start(config, &journal, &store, &metrics, settings).unwrap();

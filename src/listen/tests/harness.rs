@@ -100,12 +100,7 @@ fn open(
     shutdown: &CancellationToken,
 ) -> Site {
     let metrics = Arc::new(Metrics::new());
-    let settings = journal::Settings {
-        dir: dir.to_owned(),
-        linger: options.linger,
-        readings_floor: Offset(0),
-        remember: Duration::from_secs(600),
-    };
+    let settings = journal::Settings { linger: options.linger, ..journal::Settings::new(dir.to_owned()) };
     let journal = Journal::open(&settings, &metrics).expect("the journal opens");
     let sources = [fleet()];
     let door = Arc::new(Door::new(Setup {

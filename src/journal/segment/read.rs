@@ -1,0 +1,222 @@
+//! Reads a segment from front to back, over damage.
+//!
+//! A reader steps over frames that it does not want by what their headers say, unchecked. Where that leads to
+//! no frame, or past what it looks for, a length was wrong: it goes back to the last place it had checked and
+//! looks at every byte from there. So a wrong bit costs its own frame and no other.
+
+use std::io;
+
+use memchr::memmem;
+
+use crate::journal::disk::DiskFile;
+use crate::journal::frame::{self, FrameError, HEADER_BYTES, Header};
+use crate::journal::record::Content;
+use crate::model::Offset;
+
+/// Bytes looked at in one go when a frame is searched.
+const WINDOW_BYTES: usize = 256 << 10;
+/// Payloads above this are checked against the file's length before room is made for them.
+const TRUSTED_BYTES_MAX: u32 = 1 << 20;
+
+/// A place in a segment, and the way on from it.
+#[derive(Debug)]
+pub struct SegmentReader {
+    file: Box<dyn DiskFile>,
+    base: Offset,
+    at: u64,
+    /// Behind the last frame whose checksum was right.
+    checked: u64,
+    /// One past that frame's last offset: frames further on begin at or behind it.
+    least: Offset,
+    /// One past the last byte that was found not to be zero when looking for a frame.
+    data_end: u64,
+    buffer: Vec<u8>,
+}
+
+impl SegmentReader {
+    /// Begins at the front of `file`, whose first offset is `base`.
+    pub fn new(file: Box<dyn DiskFile>, base: Offset) -> Self {
+        Self { file, base, at: 0, checked: 0, least: base, data_end: 0, buffer: Vec::new() }
+    }
+
+    /// First offset of the segment.
+    pub fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// Place of the next frame in the file.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// One past the last byte that [`Self::resync`] found not to be zero.
+    pub fn data_end(&self) -> u64 {
+        self.data_end
+    }
+
+    /// Whether frames were stepped over unchecked since the last that was checked.
+    pub fn is_guessing(&self) -> bool {
+        self.checked < self.at
+    }
+
+    /// The header at the current place, not checked against its payload; `None` if there is none.
+    pub fn peek(&mut self) -> io::Result<Option<Header>> {
+        let Some(raw) = self.raw_header()? else { return Ok(None) };
+        Ok(frame::decode_header(&raw).ok())
+    }
+
+    /// Steps over the frame that `header` (from [`Self::peek`]) begins, unchecked.
+    pub fn skip(&mut self, header: &Header) {
+        self.at += header.frame_bytes();
+    }
+
+    /// The header at the current place if the whole frame is good: its payload is then at hand for
+    /// [`Self::content`]. `None` where the bytes are no frame, damaged or never written.
+    ///
+    /// # Errors
+    /// IO errors, and a frame of a newer format as [`io::ErrorKind::Unsupported`].
+    pub fn check(&mut self) -> io::Result<Option<Header>> {
+        let Some(raw) = self.raw_header()? else { return Ok(None) };
+        let decoded = frame::decode_header(&raw);
+        if matches!(decoded, Err(FrameError::Empty | FrameError::Damaged)) {
+            return Ok(None);
+        }
+        let seal = frame::seal(&raw);
+        if !self.read_payload(seal.packed_bytes)? || !seal.is_right(&raw, &self.buffer) {
+            return Ok(None);
+        }
+        match decoded {
+            Ok(header) => Ok((header.base >= self.least).then_some(header)),
+            Err(newer) => Err(io::Error::new(io::ErrorKind::Unsupported, newer)),
+        }
+    }
+
+    /// The records of the frame that [`Self::check`] found good; `None` if the payload is not what it says.
+    pub fn content(&self, header: &Header) -> Option<Content> {
+        Content::decode(header, frame::unpack(header, &self.buffer).ok()?)
+    }
+
+    /// Steps over the frame that [`Self::check`] found good.
+    pub fn step(&mut self, header: &Header) {
+        self.at += header.frame_bytes();
+        self.checked = self.at;
+        self.least = header.end();
+    }
+
+    /// Steps from a bad place to the next good frame that ends behind `position`; `false`, and no step, if there
+    /// is none.
+    pub fn resync(&mut self, position: Offset) -> io::Result<bool> {
+        let bad = self.at;
+        let mut from = if self.is_guessing() { self.checked } else { self.at + 1 };
+        let mut window = Window::default();
+        while let Some(place) = window.find(&*self.file, from)? {
+            self.at = place;
+            from = match self.check()? {
+                Some(header) if header.end() > position => {
+                    self.checked = place;
+                    return Ok(true);
+                }
+                Some(header) => place + header.frame_bytes(),
+                None => place + 1,
+            };
+        }
+        self.data_end = self.data_end.max(window.data_end);
+        self.at = bad;
+        Ok(false)
+    }
+
+    /// The next good frame that begins before `limit`, damaged ones passed over; [`Self::step`] goes on.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn next_good(&mut self, limit: Offset) -> io::Result<Option<Header>> {
+        loop {
+            if self.least >= limit {
+                return Ok(None);
+            }
+            if let Some(header) = self.check()? {
+                return Ok((header.base < limit).then_some(header));
+            }
+            if !self.resync(self.least)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The bytes from place `from` to place `to`.
+    pub fn bytes(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; (to - from) as usize];
+        self.file.read_exact_at(&mut bytes, from)?;
+        Ok(bytes)
+    }
+
+    fn raw_header(&self) -> io::Result<Option<[u8; HEADER_BYTES]>> {
+        let mut raw = [0; HEADER_BYTES];
+        Ok(self.read_if_there(&mut raw, self.at)?.then_some(raw))
+    }
+
+    fn read_payload(&mut self, bytes: u32) -> io::Result<bool> {
+        let place = self.at + HEADER_BYTES as u64;
+        if bytes > TRUSTED_BYTES_MAX && place + u64::from(bytes) > self.file.bytes()? {
+            return Ok(false);
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(bytes as usize, 0);
+        let read = self.read_if_there(&mut buffer, place);
+        self.buffer = buffer;
+        read
+    }
+
+    fn read_if_there(&self, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+        match self.file.read_exact_at(buffer, at) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A part of a file in which frames are searched.
+#[derive(Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+    data_end: u64,
+}
+
+impl Window {
+    /// The first place at or behind `from` where a frame may begin.
+    fn find(&mut self, file: &dyn DiskFile, mut from: u64) -> io::Result<Option<u64>> {
+        loop {
+            let known = from.checked_sub(self.start).and_then(|at| self.bytes.get(at as usize..));
+            if let Some(found) = known.and_then(|known| memmem::find(known, &frame::MAGIC)) {
+                return Ok(Some(from + found as u64));
+            }
+            // The magic may lie across two windows.
+            let overlap = frame::MAGIC.len() as u64 - 1;
+            from = from.max((self.start + self.bytes.len() as u64).saturating_sub(overlap));
+            if !self.load(file, from)? {
+                return Ok(None);
+            }
+            from = self.start;
+        }
+    }
+
+    /// Reads on at the first place behind `from` that holds data; `false` if no frame has room there.
+    fn load(&mut self, file: &dyn DiskFile, mut from: u64) -> io::Result<bool> {
+        static ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+        let end = file.bytes()?;
+        while let Some(start) = file.data_from(from)?.filter(|start| start + (HEADER_BYTES as u64) <= end) {
+            self.start = start;
+            self.bytes.resize(WINDOW_BYTES.min((end - start) as usize), 0);
+            file.read_exact_at(&mut self.bytes, start)?;
+            if self.bytes != ZEROS[..self.bytes.len()] {
+                let last = self.bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();
+                self.data_end = start + last as u64 + 1;
+                return Ok(true);
+            }
+            from = start + self.bytes.len() as u64;
+        }
+        Ok(false)
+    }
+}
