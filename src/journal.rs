@@ -206,4 +206,6 @@ impl Journal {
 }
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod tests;

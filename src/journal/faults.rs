@@ -1,0 +1,95 @@
+//! The journal on a disk that fails, fills up and loses power: nothing acknowledged is lost, nothing invented,
+//! nothing seen before it is durable, and the stream goes on by itself.
+//!
+//! Quick parts run with every `cargo test`; `FOREBAY_FAULTS=long cargo test --release --lib journal::faults` runs
+//! every operation of a long run, each kind at least five hundred times, and thousands of power cuts.
+
+use super::disk::sim::{Dice, Failure, Fault, Operation, SimDisk, Span};
+use site::Site;
+
+mod site;
+
+/// Whether the long parts run.
+fn is_long() -> bool {
+    std::env::var("FOREBAY_FAULTS").is_ok_and(|value| value == "long")
+}
+
+/// One run with a restart in its middle; the fault, if there is one, passes at last.
+fn run(fault: Option<Fault>, steps: u64) -> (SimDisk, Site) {
+    let disk = SimDisk::new(1);
+    if let Some(fault) = fault {
+        disk.fail(fault);
+    }
+    let mut dice = Dice::new(2);
+    let mut site = Site::start(&disk);
+    let mut failing_steps = 0;
+    for step in 0..steps {
+        let refused = site.step(&mut dice);
+        failing_steps += u64::from(refused);
+        if failing_steps == 8 {
+            disk.heal();
+        }
+        if step == steps / 2 {
+            disk.kill();
+            site.restart(&disk);
+        }
+    }
+    disk.heal();
+    site.settle();
+    (disk, site)
+}
+
+fn check_images(disk: &SimDisk, site: &Site, what: &str) {
+    let mut dice = Dice::new(3);
+    for image in 0..2 {
+        site.clone_model().check(&disk.power_cut(&mut dice), &format!("{what}, image {image}"));
+    }
+    disk.kill();
+    site.clone_model().check(disk, &format!("{what}, killed"));
+}
+
+const FAILURES: [(Failure, Span); 4] = [
+    (Failure::Broken, Span::Once),
+    (Failure::Broken, Span::Onwards),
+    (Failure::Full, Span::Once),
+    (Failure::Full, Span::Onwards),
+];
+
+#[test]
+fn every_operation_may_fail() {
+    let steps = if is_long() { 400 } else { 24 };
+    let (disk, site) = run(None, steps);
+    let all: u64 = disk.operations().iter().sum();
+    check_images(&disk, &site, "no fault");
+    for nth in 1..=all {
+        for (failure, span) in FAILURES {
+            let (disk, site) = run(Some(Fault { on: None, nth, failure, span }), steps);
+            check_images(&disk, &site, &format!("operation {nth} of {all}: {failure:?} {span:?}"));
+        }
+    }
+    eprintln!(
+        "{all} operations ({:?} of {:?}), each failed in {} ways",
+        disk.operations(),
+        Operation::ALL,
+        FAILURES.len()
+    );
+}
+
+#[test]
+fn power_may_go_at_any_time() {
+    let seeds = if is_long() { 5000 } else { 300 };
+    for seed in 0..seeds {
+        let mut dice = Dice::new(seed);
+        let mut disk = SimDisk::new(seed);
+        let mut site = Site::start(&disk);
+        for _ in 0..1 + dice.below(4) {
+            for _ in 0..dice.below(40) {
+                site.step(&mut dice);
+            }
+            disk = disk.power_cut(&mut dice);
+            site.restart(&disk);
+        }
+        site.settle();
+        site.clone_model().check(&disk, &format!("seed {seed}"));
+    }
+}
