@@ -93,3 +93,21 @@ fn power_may_go_at_any_time() {
         site.clone_model().check(&disk, &format!("seed {seed}"));
     }
 }
+
+/// What a failed segment still holds behind its durable end was refused: its sender's copy is no duplicate of it.
+#[test]
+fn a_refused_message_is_new_when_it_comes_after_a_restart() {
+    let disk = SimDisk::new(1);
+    let mut site = Site::start(&disk);
+    site.send(0, 1);
+    // The write goes through, its sync does not, nor does cutting the segment.
+    disk.fail(Fault { on: None, nth: 2, failure: Failure::Broken, span: Span::Onwards });
+    assert!(site.send(0, 1));
+    disk.heal();
+    while site.send(0, 1) {
+        site.wait();
+    }
+    site.restart(&disk);
+    site.settle();
+    site.clone_model().check(&disk, "after the copy");
+}

@@ -98,8 +98,10 @@ impl Site {
     pub(super) fn step(&mut self, dice: &mut Dice) -> bool {
         self.steps += 1;
         let refused = match dice.below(6) {
-            0..3 => self.send(0, 1 + dice.below(5)),
-            3 | 4 => self.send(1, 1 + dice.below(3)),
+            0 => self.send(0, 1 + dice.below(5)),
+            1 | 2 => self.resend(0, 1 + dice.below(5)),
+            3 => self.send(1, 1 + dice.below(3)),
+            4 => self.resend(1, 1 + dice.below(3)),
             _ => self.emit(),
         };
         self.look();
@@ -110,7 +112,7 @@ impl Site {
     pub(super) fn settle(&mut self) {
         for _ in 0..SETTLE_STEPS {
             self.steps += 1;
-            let refused = [self.send(0, 1), self.send(1, 1), self.emit()];
+            let refused = [self.resend(0, 1), self.resend(1, 1), self.emit()];
             self.look();
             if refused == [false; 3] {
                 assert!(self.model.waiting.iter().all(BTreeSet::is_empty));
@@ -120,14 +122,27 @@ impl Site {
         panic!("refused for {SETTLE_STEPS} steps on a healthy disk");
     }
 
-    /// Sends what waits, as copies, and `count` new messages.
-    fn send(&mut self, stream: usize, count: u64) -> bool {
+    /// Time passes.
+    pub(super) fn wait(&mut self) {
+        self.steps += 1;
+    }
+
+    /// Sends `count` new messages; whether they were refused.
+    pub(super) fn send(&mut self, stream: usize, count: u64) -> bool {
         let numbers = self.model.numbers + 1..self.model.numbers + 1 + count;
         self.model.numbers += count;
-        let copies =
-            self.model.waiting[stream].clone().into_iter().map(|number| (number, Identity::Match(number)));
-        let messages: Vec<_> =
-            copies.chain(numbers.map(|number| (number, Identity::Remember(number)))).collect();
+        self.commit(stream, numbers.map(|number| (number, Identity::Remember(number))).collect())
+    }
+
+    /// Sends what was refused once more, as copies, and `count` new messages.
+    fn resend(&mut self, stream: usize, count: u64) -> bool {
+        let waiting = self.model.waiting[stream].clone();
+        let copies = waiting.into_iter().map(|number| (number, Identity::Match(number)));
+        let refused = self.commit(stream, copies.collect());
+        self.send(stream, count) || refused
+    }
+
+    fn commit(&mut self, stream: usize, messages: Vec<(u64, Identity)>) -> bool {
         self.model.waiting[stream].extend(messages.iter().map(|(number, _)| *number));
         let works = messages.iter().map(|message| work(stream, message)).collect();
         let now = self.now();
