@@ -26,7 +26,7 @@ use crate::engine::{self, Engine, EngineSettings};
 use crate::http_client::HttpClient;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
-use crate::listen::{self, Door, Listening, Parts};
+use crate::listen::{self, Door, Listening, Parts, Room};
 use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
@@ -36,9 +36,11 @@ use crate::telemetry::{Metrics, clock};
 
 pub mod pages;
 pub mod ports;
+mod room;
 
 use pages::{AdminPages, Overview};
 use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
+use room::Meter;
 
 /// Time from one checkpoint of a lane to the next.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -104,7 +106,7 @@ impl App {
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
         let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
-        let ticks = start_ticks(&config, &journal, &metrics);
+        let ticks = start_ticks(&journal);
         let listening = bound.listening();
         let overview = Arc::new(Overview {
             config: config.clone(),
@@ -116,9 +118,11 @@ impl App {
         });
         let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview));
         let (listeners, admin) = (Stage::default(), Stage::default());
+        let room = Arc::new(Room::default());
+        ticks.tasks.spawn(Meter::new(&config, &room, &metrics).run(ticks.stop.clone()));
         admin.tasks.spawn(socket.run(pages.clone(), admin.stop.clone()));
         bound.serve(&Parts {
-            door: door(&config, &journal, &metrics)?,
+            door: door(&config, &journal, &room, &metrics)?,
             pages: Arc::new(AdminPages(pages)),
             tracker: listeners.tasks.clone(),
             shutdown: listeners.stop.clone(),
@@ -227,13 +231,19 @@ async fn announce(config: &Config, journal: &Journal, metrics: &Metrics) -> anyh
     Ok(())
 }
 
-fn door(config: &Config, journal: &Journal, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Door>> {
+fn door(
+    config: &Config,
+    journal: &Journal,
+    room: &Arc<Room>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Door>> {
     Ok(Arc::new(Door::new(listen::Setup {
         intake: Arc::new(Intake::new(&config.sources)?),
         sources: &config.sources,
         access: &config.access,
         readings: journal.readings.clone(),
         dead_letters: journal.dead_letters.clone(),
+        room: room.clone(),
         metrics: metrics.clone(),
     })))
 }
@@ -274,10 +284,9 @@ fn stream(journal: &Journal, name: StreamName) -> Box<dyn Stream> {
 }
 
 /// Journals the clock once a second. Service time goes on where the last run left it.
-fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) -> Stage {
+fn start_ticks(journal: &Arc<Journal>) -> Stage {
     let stage = Stage::default();
-    let (journal, metrics, stop) = (journal.clone(), metrics.clone(), stage.stop.clone());
-    let data_dir = config.gateway.data_dir.clone();
+    let (journal, stop) = (journal.clone(), stage.stop.clone());
     let before_ns = journal.last_clock.map_or(0, |clock| clock.service_ns);
     stage.tasks.spawn(async move {
         let open_since = clock::monotonic();
@@ -288,9 +297,6 @@ fn start_ticks(config: &Config, journal: &Arc<Journal>, metrics: &Arc<Metrics>) 
             let clock = Clock { wall: clock::now(), service_ns };
             if let Err(refused) = journal.readings.append(Work::Record(Record::Tick(clock))).await {
                 tracing::debug!(%refused, "tick not journalled");
-            }
-            if let Ok(space) = rustix::fs::statvfs(&data_dir) {
-                metrics.disk_free_bytes.set((space.f_bavail * space.f_frsize) as i64);
             }
         }
     });

@@ -11,6 +11,7 @@
 
 mod accept;
 mod door;
+mod room;
 mod verdict;
 mod identity;
 mod mqtt;
@@ -34,6 +35,7 @@ use crate::telemetry::facts::{ConnectionClosed, ConnectionOpened, Fact};
 
 pub use door::{Door, Setup};
 pub use http::Pages;
+pub use room::{Level, Pressure, Room, used_by_pins, used_of_disk};
 pub use verdict::Verdict;
 
 /// What every listener is given.

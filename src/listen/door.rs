@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::future;
 
 use crate::access::{Access, Reach};
-use crate::config::{self, Anonymous, OnDenied, TopicLevel};
+use crate::config::{self, Anonymous, OnDenied, Priority, TopicLevel};
 use crate::intake::Intake;
 use crate::journal::{Stream, Work};
 use crate::model::dead_letter::KEPT_BYTES_MAX;
@@ -24,6 +24,7 @@ use crate::telemetry::facts::{DuplicatesDropped, Fact, MessageRefused};
 use crate::telemetry::handles::{ListenMetrics, SourceMetrics};
 use crate::telemetry::{Metrics, clock};
 
+use super::room::{Level, Room};
 use super::verdict::{self, Appended, MayBe, Outcome, Tally, Verdict};
 
 /// The least a sender is asked to wait when it is put off, in seconds.
@@ -43,6 +44,8 @@ pub struct Setup<'a> {
     pub readings: Stream,
     /// The journal's `dead-letters`.
     pub dead_letters: Stream,
+    /// Whether there is room.
+    pub room: Arc<Room>,
     /// Where facts are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -52,6 +55,7 @@ pub struct Door {
     intake: Arc<Intake>,
     readings: Stream,
     dead_letters: Stream,
+    room: Arc<Room>,
     pub(super) metrics: Arc<Metrics>,
     /// By source, in the order of the configuration.
     sources: Vec<SourceMetrics>,
@@ -69,7 +73,7 @@ pub struct Door {
 impl Door {
     /// Opens the door; every metric of its sources is shown at zero from now on.
     pub fn new(setup: Setup<'_>) -> Self {
-        let Setup { intake, sources, access, readings, dead_letters, metrics } = setup;
+        let Setup { intake, sources, access, readings, dead_letters, room, metrics } = setup;
         let reach = match access.anonymous {
             Anonymous::Never => Reach::Nowhere,
             Anonymous::Loopback => Reach::Loopback,
@@ -87,6 +91,7 @@ impl Door {
             intake,
             readings,
             dead_letters,
+            room,
             metrics,
         }
     }
@@ -98,6 +103,9 @@ impl Door {
         let handles = self.handles(protocol);
         handles.messages.inc_by(burst.len() as u64);
         handles.bytes.inc_by(burst.iter().map(|inbound| inbound.payload.len() as u64).sum());
+        if protocol == Protocol::Mqtt && self.is_slowed(&burst) {
+            self.room.relieved().await;
+        }
         let mut batch = BatchBuilder::default();
         let mut letters = Vec::new();
         let outcomes: Vec<_> =
@@ -173,6 +181,9 @@ impl Door {
     }
 
     fn take(&self, inbound: &Inbound, batch: &mut BatchBuilder, letters: &mut Vec<DeadLetter>) -> Outcome {
+        if let Some(reason) = self.put_off(inbound) {
+            return Outcome::PutOff(reason);
+        }
         match self.intake.admit(inbound, batch) {
             Ok(admitted) => Outcome::Readings { source: admitted.source, count: admitted.readings as u64 },
             Err(rejection) => {
@@ -185,12 +196,37 @@ impl Door {
         }
     }
 
+    /// Whether a burst waits because processing is behind: an MQTT publisher is slowed by not being read.
+    fn is_slowed(&self, burst: &[Inbound]) -> bool {
+        self.room.is_pressed() && burst.iter().any(|inbound| self.priority(inbound) == Priority::Bulk)
+    }
+
+    /// Why there is no room for a message. CoAP and HTTP are told where MQTT is slowed.
+    fn put_off(&self, inbound: &Inbound) -> Option<Reason> {
+        let (disk, is_pressed) = (self.room.disk(), self.room.is_pressed());
+        if disk == Level::Ample && !is_pressed {
+            return None;
+        }
+        let priority = self.priority(inbound);
+        if !disk.takes(priority) {
+            return Some(Reason::Disk);
+        }
+        let is_told = is_pressed && inbound.protocol != Protocol::Mqtt && priority == Priority::Bulk;
+        is_told.then_some(Reason::Overload)
+    }
+
+    /// What no source takes leaves a dead letter, which takes room like anything else.
+    fn priority(&self, inbound: &Inbound) -> Priority {
+        let source = self.intake.source_of(&inbound.topic);
+        source.map_or(Priority::Normal, |source| self.intake.priority(source))
+    }
+
     /// What it was is told by its identity, or reading by reading by its source's `dedup`.
     fn may_be_copy(&self, outcome: &Outcome, inbound: &Inbound) -> MayBe {
         match outcome {
             Outcome::Readings { source, .. } if self.intake.has_dedup(*source) => MayBe::InPart,
             Outcome::Readings { .. } if inbound.identity.is_looked_up() => MayBe::Whole,
-            Outcome::Readings { .. } | Outcome::Refused(_) => MayBe::New,
+            Outcome::Readings { .. } | Outcome::Refused(_) | Outcome::PutOff(_) => MayBe::New,
         }
     }
 

@@ -16,6 +16,8 @@ use crate::config::Anonymous;
 use crate::journal::Work;
 use crate::model::Offset;
 
+use super::{Level, Pressure};
+
 use harness::{Options, Site, TELEMETRY, TOPIC, run};
 
 /// Long enough for what must not happen to happen.
@@ -82,6 +84,57 @@ fn copies_are_acknowledged_and_not_taken_again() {
         assert_eq!(site.journal.readings.durable(), Offset(3));
         assert_eq!(site.metric("forebay_intake_duplicates_total{source=\"fleet\"}"), 3.0);
         assert_eq!(site.metric("forebay_intake_readings_total{source=\"fleet\"}"), 3.0);
+    });
+}
+
+/// A topic of the bulk source.
+const HISTORY: &str = "fleet/v17/history";
+
+/// What CoAP and HTTP say to a message on each topic: code, status and reason.
+async fn put_off(site: &Site) -> Vec<(String, u16)> {
+    let coap = site.coap().await;
+    let mut said = Vec::new();
+    for topic in [TOPIC, HISTORY, "nobody/v17"] {
+        let response = coap.call(&Call::post(topic).body(50, TELEMETRY)).await.expect("an answer");
+        let text = String::from_utf8_lossy(&response.payload).into_owned();
+        let answer = site.post(&format!("/ingest/{topic}"), "", TELEMETRY).await;
+        assert_eq!(answer.status == 503, response.code == Code::SERVICE_UNAVAILABLE, "{topic}");
+        assert_eq!(answer.head.contains("retry-after"), answer.status == 503, "{topic}");
+        said.push((text.split(':').next().unwrap_or_default().to_owned(), answer.status));
+    }
+    said
+}
+
+#[test]
+fn where_room_runs_out_bulk_sources_go_first() {
+    run(Options::default(), async |site: &Site| {
+        let said = |said: [(&str, u16); 3]| said.map(|(reason, status)| (reason.to_owned(), status));
+        let (taken, unmatched, disk) = (("", 202), ("unmatched", 404), ("disk", 503));
+        assert_eq!(put_off(site).await, said([taken, taken, unmatched]));
+        site.room.set_disk(Level::Scarce);
+        assert_eq!(put_off(site).await, said([taken, disk, unmatched]));
+        site.room.set_disk(Level::Critical);
+        assert_eq!(put_off(site).await, said([disk, disk, disk]));
+        assert_eq!(site.metric("forebay_intake_rejected_total{reason=\"disk\",source=\"bulk\"}"), 4.0);
+        site.room.set_disk(Level::Ample);
+        site.room.set_pressed(Pressure::High);
+        assert_eq!(put_off(site).await, said([taken, ("overload", 503), unmatched]));
+        site.room.set_pressed(Pressure::None);
+        assert_eq!(put_off(site).await, said([taken, taken, unmatched]));
+    });
+}
+
+#[test]
+fn a_bulk_publisher_is_slowed_while_processing_is_behind() {
+    run(Options::default(), async |site: &Site| {
+        site.room.set_pressed(Pressure::High);
+        let mut device = site.mqtt(Version::V5).await;
+        let begun = std::time::Instant::now();
+        assert_eq!(site.publish(&mut device, &[Publish::at_least_once(TOPIC, TELEMETRY, 1)]).await, [(1, 0)]);
+        let waited = begun.elapsed();
+        let publish = Publish::at_least_once(HISTORY, TELEMETRY, 2);
+        assert_eq!(site.publish(&mut device, &[publish]).await, [(2, 0)]);
+        assert!(begun.elapsed() >= std::time::Duration::from_secs(1) && waited < begun.elapsed());
     });
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Outcome {
     },
     /// Nothing.
     Refused(Rejection),
+    /// Nothing, because there is no room: it was not looked at.
+    PutOff(Reason),
 }
 
 /// What an append came to; `None` where there was nothing to append.
@@ -49,6 +51,7 @@ pub(super) fn settle(outcomes: Vec<Outcome>, readings: Appended, letters: Append
             rows_before += count;
             verdict
         }
+        Outcome::PutOff(reason) => Verdict::Later(reason),
         Outcome::Refused(rejection) => match letters {
             Some(Ok(_)) => Verdict::Refused(rejection),
             // A refusal is final only with its bytes on disk (SEMANTICS: "the answer is `disk`").

@@ -4,6 +4,7 @@
 //! failure is logged once per place. Counting is never limited. Texts from outside are cut and escaped.
 //! Successes on the hot path are no facts: they go through [`super::handles`].
 
+mod disk;
 mod sinks;
 
 use std::fmt::Display;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
+pub use disk::DiskLevelChanged;
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
 
 use super::Metrics;

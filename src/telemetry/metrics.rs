@@ -99,6 +99,10 @@ metrics! {
         "Bytes of segments kept for one consumer only.";
     disk_free_bytes: gauge("forebay_disk_free_bytes", []) -> IntGauge,
         "Free bytes of the data directory's file system.";
+    disk_level: gauge("forebay_disk_level", []) -> IntGauge,
+        "Room on disk: 0 everybody is taken, 1 bulk sources are put off, 2 all but alarm sources are.";
+    intake_pressed: gauge("forebay_intake_pressed", []) -> IntGauge,
+        "1 while a lane with alerts lags and bulk sources are slowed.";
 
     lane_lag_records: gauges("forebay_lane_lag_records", ["lane"]) -> IntGaugeVec,
         "Durable records the lane has not processed.";

@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::intake::Intake;
 use crate::journal::{self, Content, Journal};
-use crate::listen::{Door, Pages, Parts, Setup, start};
+use crate::listen::{Door, Pages, Parts, Room, Setup, start};
 use crate::model::batch::NewReading;
 use crate::model::{Batch, BatchBuilder, DeadLetter, Identity, Offset, Timestamp};
 use crate::telemetry::Metrics;
@@ -57,6 +57,7 @@ pub struct Site {
     pub coap: SocketAddr,
     pub coap_too: SocketAddr,
     pub http: SocketAddr,
+    pub room: Arc<Room>,
     metrics: Arc<Metrics>,
 }
 
@@ -102,13 +103,15 @@ fn open(
     let metrics = Arc::new(Metrics::new());
     let settings = journal::Settings { linger: options.linger, ..journal::Settings::new(dir.to_owned()) };
     let journal = Journal::open(&settings, &metrics).expect("the journal opens");
-    let sources = [fleet()];
+    let sources = [fleet(), bulk()];
+    let room = Arc::new(Room::default());
     let door = Arc::new(Door::new(Setup {
         intake: Arc::new(Intake::new(&sources).expect("the source compiles")),
         sources: &sources,
         access: &config::Access { anonymous: options.anonymous, on_denied: OnDenied::Ack },
         readings: journal.readings.clone(),
         dead_letters: journal.dead_letters.clone(),
+        room: room.clone(),
         metrics: metrics.clone(),
     }));
     let pages = Arc::new(Health(metrics.clone()));
@@ -125,7 +128,7 @@ fn open(
     ];
     let listening = start(&listeners, &parts).expect("free ports");
     let [mqtt, coap, coap_too, http] = <[_; 4]>::try_from(listening).expect("four sockets").map(|at| at.addr);
-    Site { journal, mqtt, coap, coap_too, http, metrics }
+    Site { journal, mqtt, coap, coap_too, http, room, metrics }
 }
 
 pub fn listener(name: &str, kind: ListenerKind, addr: SocketAddr) -> Listener {
@@ -155,6 +158,21 @@ fn fleet() -> config::Source {
         priority: Priority::Normal,
         fields: None,
         dedup: None,
+    }
+}
+
+/// History that a device fills in: first to be put off.
+fn bulk() -> config::Source {
+    let text = |text: &str| TopicLevel::Text(text.into());
+    config::Source {
+        name: "bulk".into(),
+        topic: TopicPattern {
+            text: "fleet/{vehicle}/history".into(),
+            levels: vec![text("fleet"), TopicLevel::Capture("vehicle".into()), text("history")],
+        },
+        schema: None,
+        priority: Priority::Bulk,
+        ..fleet()
     }
 }
 
