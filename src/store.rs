@@ -341,6 +341,6 @@ mod tests {
         store.remove_cursor("sink/none").expect("has nothing to remove");
         assert_eq!(store.cursor("sink/a").expect("reads"), None);
         assert_eq!(store.cursor("sink/ab").expect("reads"), Some(vec![1; 20_000]));
-        store.with(|open| Ok(assert_eq!(open.cursors.len(), 3))).expect("reads");
+        assert_eq!(store.with(|open| Ok(open.cursors.len())).expect("reads"), 3);
     }
 }

@@ -203,16 +203,25 @@ pub(super) fn sink((of_old, old): (&Config, &Sink), (of_new, new): (&Config, &Si
     ])
 }
 
+/// A route as one sink sees it.
+#[derive(PartialEq)]
+struct Deciding<'a> {
+    /// The route, whatever other sinks it names.
+    route: Route,
+    names_sink: bool,
+    /// The alerts on what its `from` names: it means them, too.
+    alerts: Vec<&'a str>,
+}
+
 /// The routes that decide what a sink gets: its own, and those before them that keep rows from it.
-fn routes<'a>(config: &'a Config, sink: &str) -> Vec<(Route, bool, Vec<(&'a str, &'a str)>)> {
+fn routes<'a>(config: &'a Config, sink: &str) -> Vec<Deciding<'a>> {
     let names_sink = |route: &Route| route.to.iter().any(|to| **to == *sink);
     let last = config.routes.iter().rposition(names_sink).map_or(0, |last| last + 1);
     let deciding = config.routes[..last].iter().filter(|route| names_sink(route) || route.is_final);
     let each = |route: &Route| {
-        // `from` means the alerts on what it names, too.
-        let alerts = config.alerts.iter().map(|alert| (&*alert.name, input(config, &alert.on).1));
-        let origins = alerts.filter(|(_, on)| route.from.iter().any(|from| **from == **on)).collect();
-        (Route { to: Vec::new(), ..route.clone() }, names_sink(route), origins)
+        let is_meant = |alert: &&Alert| route.from.iter().any(|from| **from == *input(config, &alert.on).1);
+        let alerts = config.alerts.iter().filter(is_meant).map(|alert| &*alert.name).collect();
+        Deciding { route: Route { to: Vec::new(), ..route.clone() }, names_sink: names_sink(route), alerts }
     };
     deciding.map(each).collect()
 }
