@@ -4,6 +4,8 @@
 //! ingest, and the admin socket ([`socket`]) for everything. What it tells of the house it gets through two
 //! ports, [`StatusSource`] and [`Readiness`], which the application implements.
 //!
+//! Beside the pages, the socket has [`reload`], which waits for the application's answer.
+//!
 //! Invariant: a page never waits; it reads counters and snapshots. Who may see it is the listener's to decide.
 
 use std::sync::Arc;
@@ -13,10 +15,11 @@ use httpd::{Head, Method, Problem, Response};
 use crate::telemetry::Metrics;
 
 pub mod accept;
+pub mod reload;
 pub mod socket;
 pub mod status;
 
-pub use socket::AdminSocket;
+pub use socket::{AdminSocket, Desk};
 pub use status::Status;
 
 /// Port: how the gateway is doing.

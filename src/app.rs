@@ -12,35 +12,36 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, AdminSocket};
+use crate::admin::reload::Mode;
+use crate::admin::{Admin, AdminSocket, Desk};
 use crate::config::Config;
-use crate::deliver::{Courier, Ports};
 use crate::engine::{self, Engine, EngineSettings};
-use crate::http_client::HttpClient;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
-use crate::listen::{self, Door, Listening, Parts, Room};
-use crate::model::{Offset, ResultId, StreamName};
-use crate::outbox::Stream;
-use crate::route::Routes;
+use crate::listen::{self, Door, Listening, Parts, Room, Rules, Serving};
+use crate::model::Offset;
 use crate::store::Store;
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
 
+mod deliveries;
 pub mod pages;
 pub mod ports;
+mod reload;
 mod room;
 
-use pages::{AdminPages, Overview};
-use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
-use room::Meter;
+use deliveries::Deliveries;
+use pages::{AdminPages, Overview, Present};
+pub use reload::Origin;
+use reload::{Broken, Ticket};
 
 /// Time from one checkpoint of a lane to the next.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -61,12 +62,21 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Its journal.
     pub journal: Arc<Journal>,
+    origin: Origin,
+    store: Arc<Store>,
+    overview: Arc<Overview>,
+    door: Arc<Door>,
     listening: Vec<Listening>,
+    serving: Serving,
     listeners: Stage,
+    room: Arc<Room>,
+    meter: Stage,
     ticks: Stage,
     engine: Engine,
-    deliveries: Stage,
+    deliveries: Deliveries,
     admin: Stage,
+    /// Reloads that are asked for.
+    requests: mpsc::Receiver<Ticket>,
     started: Instant,
     /// Held for as long as the data directory is ours.
     _lock: File,
@@ -92,7 +102,7 @@ impl App {
     ///
     /// # Errors
     /// Whatever keeps a stage from starting; nothing is acknowledged then.
-    pub async fn start(config: Config) -> anyhow::Result<Self> {
+    pub async fn start(config: Config, origin: Origin) -> anyhow::Result<Self> {
         let started = clock::monotonic();
         let config = Arc::new(config);
         let bound = listen::bind(&config.listeners)?;
@@ -104,25 +114,27 @@ impl App {
         let store = Arc::new(Store::open(&data_dir.join("state"))?);
         let journal = Arc::new(open_journal(&config, &store, &metrics)?);
         announce(&config, &journal, &metrics).await?;
-        let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
+        let deliveries = Deliveries::start(&config, &journal, &store, &metrics).await?;
         let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
         let ticks = start_ticks(&journal);
         let listening = bound.listening();
+        let present = Present { config: config.clone(), listening: listening.clone(), lanes: engine.lanes() };
         let overview = Arc::new(Overview {
-            config: config.clone(),
             metrics: metrics.clone(),
             journal: journal.clone(),
-            listening: listening.clone(),
-            lanes: engine.lanes(),
             started,
+            present: RwLock::new(Arc::new(present)),
         });
-        let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview));
+        let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview.clone()));
         let (listeners, admin) = (Stage::default(), Stage::default());
         let room = Arc::new(Room::default());
-        ticks.tasks.spawn(Meter::new(&config, &room, &metrics).run(ticks.stop.clone()));
-        admin.tasks.spawn(socket.run(pages.clone(), admin.stop.clone()));
-        bound.serve(&Parts {
-            door: door(&config, &journal, &room, &metrics)?,
+        let meter = room::start(&config, &room, &metrics);
+        let (reload, requests) = reload::requests(&origin);
+        let desk = Desk { pages: pages.clone(), reload: Arc::new(reload) };
+        admin.tasks.spawn(socket.run(desk, admin.stop.clone()));
+        let door = door(&config, &journal, &room, &metrics)?;
+        let serving = bound.serve(Parts {
+            door: door.clone(),
             pages: Arc::new(AdminPages(pages)),
             tracker: listeners.tasks.clone(),
             shutdown: listeners.stop.clone(),
@@ -131,12 +143,20 @@ impl App {
             config,
             metrics,
             journal,
+            origin,
+            store,
+            overview,
+            door,
             listening,
+            serving,
             listeners,
+            room,
+            meter,
             ticks,
             engine,
             deliveries,
             admin,
+            requests,
             started,
             _lock: lock,
         })
@@ -158,11 +178,14 @@ impl App {
     /// The first lane that did not end well.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.listeners.end().await;
+        // With its descriptors the sockets close: clients are refused, not left waiting.
+        drop(self.serving);
+        self.meter.end().await;
         self.ticks.end().await;
         let failed = tokio::time::timeout(LANES_GRACE, self.engine.stop()).await;
         let failed =
             failed.context("lanes did not end in time; their input is processed at the next start")?;
-        self.deliveries.end().await;
+        self.deliveries.stop().await;
         self.journal.close().await;
         self.admin.end().await;
         match failed.into_iter().next() {
@@ -238,49 +261,16 @@ fn door(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Door>> {
     Ok(Arc::new(Door::new(listen::Setup {
-        intake: Arc::new(Intake::new(&config.sources)?),
-        sources: &config.sources,
-        access: &config.access,
+        rules: Rules {
+            intake: Arc::new(Intake::new(&config.sources)?),
+            sources: &config.sources,
+            access: &config.access,
+        },
         readings: journal.readings.clone(),
         dead_letters: journal.dead_letters.clone(),
         room: room.clone(),
         metrics: metrics.clone(),
     })))
-}
-
-async fn start_deliveries(
-    config: &Config,
-    journal: &Arc<Journal>,
-    store: &Arc<Store>,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Stage> {
-    let stage = Stage::default();
-    let routes = Routes::of(config);
-    let ports = Ports {
-        cursors: Arc::new(StoreCursors(store.clone())),
-        dead_letters: Arc::new(Graveyard(journal.dead_letters.clone())),
-        observer: Arc::new(DeliveryMetrics(metrics.clone())),
-        http: HttpClient::default(),
-        now: Arc::new(clock::now),
-        journal: ResultId::EMPTY.with_text(&journal.id),
-    };
-    for sink in &config.sinks {
-        let wants = routes.wants(&sink.name);
-        let streams = wants.streams().into_iter().map(|name| stream(journal, name)).collect();
-        let mut courier = Courier::open(sink, wants, streams, ports.clone())?;
-        courier.begin().await?;
-        stage.tasks.spawn(courier.run(stage.stop.clone()));
-    }
-    Ok(stage)
-}
-
-fn stream(journal: &Journal, name: StreamName) -> Box<dyn Stream> {
-    let stream = match name {
-        StreamName::Readings => &journal.readings,
-        StreamName::Results => &journal.results,
-        StreamName::DeadLetters => &journal.dead_letters,
-    };
-    Box::new(JournalStream::new(name, stream.clone()))
 }
 
 /// Journals the clock once a second. Service time goes on where the last run left it.
@@ -303,15 +293,16 @@ fn start_ticks(journal: &Arc<Journal>) -> Stage {
     stage
 }
 
-/// Runs a gateway until it is told to stop (SIGTERM, SIGINT) or a lane cannot go on, then drains it. SIGHUP
-/// changes nothing: a changed configuration takes a restart.
+/// Runs a gateway until it is told to stop (SIGTERM, SIGINT) or a lane cannot go on, then drains it. SIGHUP reads
+/// the file of `origin` anew.
 ///
 /// # Errors
-/// As [`App::start`] and [`App::stop`].
-pub async fn run(config: Config) -> anyhow::Result<()> {
+/// As [`App::start`] and [`App::stop`]; a reload that failed half-way.
+pub async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let app = App::start(config).await?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut app = App::start(config, origin).await?;
     for Listening { name, addr, .. } in app.listening() {
         tracing::info!(listener = &**name, %addr, "listening");
     }
@@ -319,20 +310,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "the journal is kept whole: this version does not enforce max_bytes, max_age and min_free"
     );
     tracing::info!(took = ?app.uptime(), "ready");
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
+    let mut broken = None;
+    while broken.is_none() {
+        let reloaded = tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // Processing that stands still must not look alive: whoever supervises us starts us anew.
             () = app.engine.failed() => break,
-            _ = hangup.recv() => tracing::warn!("reload is not in this version: restart for a changed configuration"),
-        }
+            _ = hangup.recv() => app.reload(Mode::Apply).await.map(|_| ()),
+            Some(ticket) = app.requests.recv() => app.answer(ticket).await,
+        };
+        broken = reloaded.err();
     }
     tracing::info!("stopping: finishing what was acknowledged");
-    app.stop().await?;
+    let stopped = app.stop().await;
+    if let Some(Broken(error)) = broken {
+        return Err(error).context("the reload failed half-way: starting anew will use the new file");
+    }
     tracing::info!("stopped");
-    Ok(())
+    stopped
 }
 
 /// Runs `future` in an actix system on a tokio runtime with one worker a core.

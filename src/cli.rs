@@ -13,6 +13,7 @@ pub mod backtest;
 pub mod check;
 pub mod demo;
 pub mod failure;
+pub mod reload;
 pub mod run;
 pub mod status;
 
@@ -63,5 +64,6 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         }
         Command::Backtest(options) => backtest::run(&global.config_path()?, options, global.style()),
         Command::Status(options) => status::run(global, options),
+        Command::Reload(options) => reload::run(global, options),
     }
 }

@@ -4,8 +4,10 @@
 //! holds a [`Config`] need not check again.
 //!
 //! The way of a file: `load` reads it, `document` finds tables and places in it, `raw` is their shape, `check`
-//! makes the [`Config`] or says everything that is wrong (`problem`); `later` names what is promised only.
+//! makes the [`Config`] or says everything that is wrong (`problem`); `later` names what is promised only. What
+//! differs between two is [`change`]'s to say.
 
+pub mod change;
 mod check;
 mod document;
 mod generation;
@@ -18,7 +20,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use load::{from_text, load};
+pub use load::{admin_socket, from_text, load};
 pub use problem::{Problem, Problems};
 
 use std::net::SocketAddr;
@@ -59,7 +61,7 @@ pub struct Config {
 }
 
 /// Who this gateway is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gateway {
     /// `id`: part of every result id.
     pub id: Arc<str>,
@@ -70,7 +72,7 @@ pub struct Gateway {
 }
 
 /// Limits of the journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journal {
     /// `[journal]`: the readings stream.
     pub readings: StreamLimits,
@@ -96,7 +98,7 @@ pub struct StreamLimits {
 }
 
 /// One listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The table's name.
     pub name: Arc<str>,
@@ -138,7 +140,7 @@ pub enum Serve {
 }
 
 /// Who may do what.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Who needs no credentials.
     pub anonymous: Anonymous,
@@ -277,7 +279,7 @@ pub enum Format {
 }
 
 /// Where the event time comes from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeRule {
     /// Where in the payload; `None`: SenML has its own, others take the arrival time.
     pub at: Option<Pointer>,
@@ -320,7 +322,7 @@ pub enum MissingTime {
 }
 
 /// A JSON Schema by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     /// The name in the configuration.
     pub name: Arc<str>,
@@ -341,7 +343,7 @@ pub enum Priority {
 }
 
 /// One field of a reading.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRule {
     /// The field's name.
     pub name: Arc<str>,
@@ -651,7 +653,7 @@ pub enum Start {
 }
 
 /// A sink's kind with its own settings.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum SinkKind {
     /// NDJSON, rotated, exactly once.
     File(FileSink),
@@ -662,7 +664,7 @@ pub enum SinkKind {
 }
 
 /// `kind = "file"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSink {
     /// The file; rotated ones are `.1`, `.2`, ….
     pub path: PathBuf,
@@ -673,7 +675,7 @@ pub struct FileSink {
 }
 
 /// `kind = "influxdb"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InfluxdbSink {
     /// Base URL.
     pub url: String,
@@ -696,7 +698,7 @@ pub enum PointTime {
 }
 
 /// `kind = "webhook"`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSink {
     /// Where to POST.
     pub url: String,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::config;
@@ -26,10 +25,12 @@ use crate::sink::{
 pub mod ports;
 pub mod retry;
 pub mod settle;
+pub mod stop;
 
 pub use ports::{BuryError, DeadLetters, Observer, Ports, Undeliverable};
 use retry::{Breaker, Retrier};
 use settle::{Settled, settle};
+pub use stop::Stop;
 
 /// How late cursors may be made durable.
 pub const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -142,9 +143,14 @@ impl Courier {
         }
     }
 
-    /// Delivers until `shutdown` and what is there then, and makes the cursors durable.
-    pub async fn run(mut self, shutdown: CancellationToken) {
-        let fate = self.deliver_all(&shutdown).await;
+    /// Delivers until it is told to stop, and then what is there unless another courier takes over; makes the cursors
+    /// durable.
+    pub async fn run(mut self, stop: Stop) {
+        let fate = self.deliver_all(&stop).await;
+        if fate == Fate::Stopped {
+            // Whoever goes on with this sink must find it at rest.
+            self.sink.idle().await;
+        }
         // A sink that keeps the cursor itself and was cut short knows more than we do: hands off.
         if fate == Fate::Stopped && self.profile.cursor == CursorKeeper::Sink {
             return;
@@ -155,12 +161,14 @@ impl Courier {
     }
 
     /// `Done` where everything was delivered that was there when the shutdown came.
-    async fn deliver_all(&mut self, shutdown: &CancellationToken) -> Fate {
+    async fn deliver_all(&mut self, stop: &Stop) -> Fate {
         let mut save_at = Instant::now();
         loop {
             let lease = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return self.deliver_rest(shutdown).await,
+                () = stop.told() => {
+                    return if stop.has_heir() { Fate::Done } else { self.deliver_rest(stop).await };
+                }
                 () = sleep_until(save_at), if self.outbox.is_dirty() => {
                     self.save().await;
                     save_at = Instant::now() + SAVE_EVERY;
@@ -170,32 +178,32 @@ impl Courier {
             };
             match lease {
                 Ok(lease) => {
-                    if self.deliver(lease, shutdown).await == Fate::Stopped {
+                    if self.deliver(lease, stop).await == Fate::Stopped {
                         return Fate::Stopped;
                     }
                 }
                 Err(error) => {
                     warn!(sink = %self.name, %error, "cannot read on");
-                    let _ = timeout(READ_AGAIN_AFTER, shutdown.cancelled()).await;
+                    let _ = timeout(READ_AGAIN_AFTER, stop.told()).await;
                 }
             }
         }
     }
 
     /// Delivers what is there when the shutdown comes, for as long as a counterpart takes it at once.
-    async fn deliver_rest(&mut self, shutdown: &CancellationToken) -> Fate {
+    async fn deliver_rest(&mut self, stop: &Stop) -> Fate {
         let deadline = Instant::now() + SHUTDOWN_GRACE;
         while Instant::now() < deadline {
             // What cannot be read now is read after the next start.
             let Some(Ok(lease)) = self.outbox.lease(self.profile.limits).now_or_never() else { break };
-            if self.deliver(lease, shutdown).await == Fate::Stopped {
+            if self.deliver(lease, stop).await == Fate::Stopped {
                 return Fate::Stopped;
             }
         }
         Fate::Done
     }
 
-    async fn deliver(&mut self, mut lease: Lease, shutdown: &CancellationToken) -> Fate {
+    async fn deliver(&mut self, mut lease: Lease, stop: &Stop) -> Fate {
         let had_rows = !lease.rows.is_empty();
         loop {
             self.report_lost(&mut lease);
@@ -204,9 +212,9 @@ impl Courier {
             if lease.rows.is_empty() {
                 break;
             }
-            let Some((count, outcome)) = self.attempt(&lease, shutdown).await else { return Fate::Stopped };
+            let Some((count, outcome)) = self.attempt(&lease, stop).await else { return Fate::Stopped };
             if let Some(failed) = self.settle_accounts(&mut lease.rows, count, outcome).await {
-                if self.wait(failed, &lease.rows, shutdown).await == Fate::Stopped {
+                if self.wait(failed, &lease.rows, stop).await == Fate::Stopped {
                     return Fate::Stopped;
                 }
                 self.look_ahead(&mut lease);
@@ -221,16 +229,12 @@ impl Courier {
     }
 
     /// Delivers the first rows of `lease`; returns how many it tried. `None`: the shutdown did not wait.
-    async fn attempt(
-        &mut self,
-        lease: &Lease,
-        shutdown: &CancellationToken,
-    ) -> Option<(usize, Result<(), SinkError>)> {
+    async fn attempt(&mut self, lease: &Lease, stop: &Stop) -> Option<(usize, Result<(), SinkError>)> {
         let is_probe =
             self.retrier.breaker() == Breaker::HalfOpen && self.profile.cursor == CursorKeeper::Outbox;
         let count = if is_probe { 1 } else { lease.rows.len().min(self.profile.limits.rows_max) };
         let out_of_time = async {
-            shutdown.cancelled().await;
+            stop.told().await;
             sleep(SHUTDOWN_GRACE).await;
         };
         let started = Instant::now();
@@ -297,7 +301,7 @@ impl Courier {
     }
 
     /// Backs off after a failure.
-    async fn wait(&mut self, failed: Failed, rows: &[Delivery], shutdown: &CancellationToken) -> Fate {
+    async fn wait(&mut self, failed: Failed, rows: &[Delivery], stop: &Stop) -> Fate {
         let wait = self.retrier.failed(failed.asked);
         self.note_failure(&failed, wait);
         // What was delivered before must not be repeated because the next rows have to wait.
@@ -308,7 +312,7 @@ impl Courier {
         while Instant::now() < until {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return Fate::Stopped,
+                () = stop.told() => return Fate::Stopped,
                 () = sleep_until(until.min(Instant::now() + OBSERVE_EVERY)) => self.observe_lag(rows),
             }
         }

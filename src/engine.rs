@@ -27,7 +27,7 @@ mod checkpoint;
 mod restore;
 mod observe;
 
-pub use checkpoint::position as checkpoint_position;
+pub use checkpoint::{forget as forget_checkpoint, position as checkpoint_position};
 pub use lane::{Engine, EngineSettings, LaneError, LaneView};
 
 /// Where a lane stands.

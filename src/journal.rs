@@ -157,7 +157,8 @@ fn cost(work: &Work, max: usize) -> u32 {
     bytes.clamp(max / writer::MAILBOX_MAX, max) as u32
 }
 
-/// All streams of a data directory.
+/// All streams of a data directory. Clones share them.
+#[derive(Clone)]
 pub struct Journal {
     /// The identity of this journal: part of every id.
     pub id: Arc<str>,

@@ -4,7 +4,8 @@
 //! asks [`crate::access`] who that is and hands the burst to the one [`Door`]: intake, journal, verdicts; the
 //! host answers by the one table of refusals (CONTRACT §4), and the crate writes it.
 //!
-//! [`start`] binds every address first, so that one in use is an error before anything is served.
+//! [`start`] binds every address first, so that one in use is an error before anything is served; [`Serving`]
+//! exchanges listeners while the gateway runs.
 //!
 //! Absent: TLS and DTLS, an existing broker's client, WebSocket. Nothing here sees a sink or the
 //! administration; pages other than `/ingest` come through the port [`Pages`].
@@ -12,13 +13,13 @@
 mod accept;
 mod door;
 mod room;
+mod serving;
 mod verdict;
 mod identity;
 mod mqtt;
 mod coap;
 mod http;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,9 +34,10 @@ use crate::model::{Media, Protocol};
 use crate::telemetry::Metrics;
 use crate::telemetry::facts::{ConnectionClosed, ConnectionOpened, Fact};
 
-pub use door::{Door, Setup};
+pub use door::{Door, Rules, Setup};
 pub use http::Pages;
 pub use room::{Level, Pressure, Room, used_by_pins, used_of_disk};
+pub use serving::{Bound, Exchange, Serving, bind};
 pub use verdict::Verdict;
 
 /// What every listener is given.
@@ -74,105 +76,12 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Sockets that are bound and not served yet: clients wait in the kernel's queues.
-pub struct Bound(Vec<(Listener, Vec<Open>)>);
-
-/// A bound socket.
-struct Open {
-    addr: SocketAddr,
-    socket: Sock,
-}
-
-enum Sock {
-    Tcp(TcpListener),
-    Udp(UdpSocket),
-}
-
 /// Binds all addresses of `listeners` and serves them.
 ///
 /// # Errors
 /// The first address that cannot be bound; then nothing is served.
-pub fn start(listeners: &[Listener], parts: &Parts) -> Result<Vec<Listening>, BindError> {
-    let bound = bind(listeners)?;
-    let listening = bound.listening();
-    bound.serve(parts);
-    Ok(listening)
-}
-
-/// Binds all addresses of `listeners`. Needs a tokio runtime.
-///
-/// # Errors
-/// The first address that cannot be bound.
-pub fn bind(listeners: &[Listener]) -> Result<Bound, BindError> {
-    let bind_all = |listener: &Listener| {
-        let open = listener.bind.iter().map(|addr| {
-            open(listener.kind, *addr).map_err(|source| {
-                let name = listener.name.clone();
-                BindError { name, addr: *addr, source }
-            })
-        });
-        Ok((listener.clone(), open.collect::<Result<_, _>>()?))
-    };
-    listeners.iter().map(bind_all).collect::<Result<_, _>>().map(Bound)
-}
-
-fn open(kind: ListenerKind, addr: SocketAddr) -> io::Result<Open> {
-    match kind {
-        ListenerKind::Mqtt | ListenerKind::Http => {
-            let listener = accept::tcp(addr)?;
-            Ok(Open { addr: listener.local_addr()?, socket: Sock::Tcp(listener) })
-        }
-        ListenerKind::Coap => {
-            let socket = accept::udp(addr)?;
-            Ok(Open { addr: socket.local_addr()?, socket: Sock::Udp(socket) })
-        }
-    }
-}
-
-impl Bound {
-    /// What is bound, in the order of the configuration.
-    pub fn listening(&self) -> Vec<Listening> {
-        let each = |(listener, open): &(Listener, Vec<Open>)| {
-            let (name, kind) = (listener.name.clone(), listener.kind);
-            let one = move |open: &Open| Listening { name: name.clone(), kind, addr: open.addr };
-            open.iter().map(one).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(each).collect()
-    }
-
-    /// Serves every socket in tasks of the tracker, until shutdown.
-    pub fn serve(self, parts: &Parts) {
-        let mut servers = MqttServers::new();
-        for (listener, open) in self.0 {
-            let permits = Arc::new(Semaphore::new(listener.max_connections.min(Semaphore::MAX_PERMITS)));
-            for Open { socket, .. } in open {
-                let (permits, parts) = (permits.clone(), parts.clone());
-                match socket {
-                    Sock::Udp(socket) => serve_coap(socket, &listener, parts),
-                    Sock::Tcp(socket) if listener.kind == ListenerKind::Mqtt => {
-                        serve_mqtt(socket, mqtt_server(&mut servers, &listener, &parts), permits, parts);
-                    }
-                    Sock::Tcp(socket) => serve_http(socket, &listener, permits, parts),
-                }
-            }
-        }
-    }
-}
-
-/// One server for all listeners with the same limit, so that a client id is connected once.
-type MqttServers = HashMap<usize, Arc<::mqtt::Server<mqtt::MqttHost>>>;
-
-fn mqtt_server(
-    servers: &mut MqttServers,
-    listener: &Listener,
-    parts: &Parts,
-) -> Arc<::mqtt::Server<mqtt::MqttHost>> {
-    let max_message_bytes = listener.max_message_bytes;
-    let new = || {
-        let settings = ::mqtt::Settings { max_message_bytes, ..::mqtt::Settings::default() };
-        Arc::new(::mqtt::Server::new(Arc::new(mqtt::MqttHost::new(parts.door.clone())), settings))
-    };
-    servers.entry(max_message_bytes).or_insert_with(new).clone()
+pub fn start(listeners: &[Listener], parts: &Parts) -> Result<Serving, BindError> {
+    Ok(bind(listeners)?.serve(parts.clone()))
 }
 
 fn serve_mqtt(

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::config::{self, SinkKind};
@@ -36,6 +37,11 @@ pub trait Sink: Send {
         rows: &'a [Delivery],
         after: &'a Positions,
     ) -> BoxFuture<'a, Result<(), SinkError>>;
+
+    /// Ready once nothing works any more of a delivery whose future was dropped.
+    fn idle(&mut self) -> BoxFuture<'_, ()> {
+        std::future::ready(()).boxed()
+    }
 }
 
 /// What a sink promises and needs.

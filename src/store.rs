@@ -135,6 +135,20 @@ impl Store {
         })
     }
 
+    /// Removes all states of `lane`; durable only after [`Self::flush`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_states(&self, lane: &str) -> Result<(), StoreError> {
+        let prefix = StateKey { lane, keying: 0, key: "" }.bytes()[..=lane.len()].to_vec();
+        self.with(|open| {
+            for row in open.states.scan_prefix(&prefix) {
+                open.states.remove(row?.0)?;
+            }
+            Ok(())
+        })
+    }
+
     /// The cursor called `name`: `lane/main`, `sink/log`.
     ///
     /// # Errors
@@ -152,6 +166,19 @@ impl Store {
             let mut batch = sled::Batch::default();
             put(&mut batch, name.as_bytes(), bytes);
             open.cursors.apply_batch(batch)?;
+            open.flush()
+        })
+    }
+
+    /// Removes a cursor, durably. None is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_cursor(&self, name: &str) -> Result<(), StoreError> {
+        self.with(|open| {
+            for row in open.cursors.scan_prefix([name.as_bytes(), &[PIECE_MARK]].concat()) {
+                open.cursors.remove(row?.0)?;
+            }
             open.flush()
         })
     }
@@ -283,11 +310,37 @@ mod tests {
     }
 
     #[test]
+    fn a_lanes_states_go_together_and_other_lanes_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let key = |lane| StateKey { lane, keying: 7, key: "k" };
+        let value = vec![1; 20_000];
+        store.put_states(["a", "ab"].map(|lane| (key(lane), &*value)).into_iter()).expect("writes");
+        store.remove_states("a").expect("removes");
+        assert_eq!(store.state(&key("a")).expect("reads"), None);
+        assert_eq!(store.state(&key("ab")).expect("reads"), Some(value));
+    }
+
+    #[test]
     fn a_shorter_value_replaces_a_longer_one() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(dir.path()).expect("opens");
         store.put_cursor("x", &vec![1; 20_000]).expect("writes");
         store.put_cursor("x", &[2; 10]).expect("writes");
         assert_eq!(store.cursor("x").expect("reads"), Some(vec![2; 10]));
+    }
+
+    #[test]
+    fn a_removed_cursor_leaves_no_piece_and_its_neighbours() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        for name in ["sink/a", "sink/ab"] {
+            store.put_cursor(name, &vec![1; 20_000]).expect("writes");
+        }
+        store.remove_cursor("sink/a").expect("removes");
+        store.remove_cursor("sink/none").expect("has nothing to remove");
+        assert_eq!(store.cursor("sink/a").expect("reads"), None);
+        assert_eq!(store.cursor("sink/ab").expect("reads"), Some(vec![1; 20_000]));
+        assert_eq!(store.with(|open| Ok(open.cursors.len())).expect("reads"), 3);
     }
 }

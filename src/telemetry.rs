@@ -9,6 +9,7 @@
 
 pub mod clock;
 pub mod facts;
+mod forget;
 pub mod handles;
 mod limits;
 pub mod logs;

@@ -1,4 +1,5 @@
-//! The admin socket: the same pages over HTTP on a Unix socket, by which the command line reaches the gateway.
+//! The admin socket: the same pages over HTTP on a Unix socket, by which the command line reaches the gateway, and
+//! the reload.
 //!
 //! The file system says who may use it: mode 0600, the gateway's own user and root. A socket that a killed
 //! gateway left behind is replaced; one that still answers, or another kind of file, is not touched.
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use httpd::{Admission, Dropped, Head, Host, Problem, Request, Response, Settings};
+use httpd::{Admission, Dropped, Head, Host, Method, Problem, Request, Response, Settings};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::Admin;
+use super::reload::{self, Reload};
 
 /// Connections at once: a few people and their scripts.
 const CONNECTIONS_MAX: usize = 16;
@@ -53,10 +55,10 @@ impl AdminSocket {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Serves the pages of `admin` until `shutdown`; open requests are answered first.
-    pub async fn run(self, admin: Arc<Admin>, shutdown: CancellationToken) {
+    /// Serves `desk` until `shutdown`; open requests are answered first.
+    pub async fn run(self, desk: Desk, shutdown: CancellationToken) {
         info!(path = %self.path.display(), "admin socket open");
-        let (host, permits) = (Arc::new(Pages(admin)), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+        let (host, permits) = (Arc::new(desk), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
         let tasks = TaskTracker::new();
         loop {
             let permit = permits.clone().acquire_owned();
@@ -103,30 +105,45 @@ fn check_free(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn serve(stream: UnixStream, host: Arc<Pages>, shutdown: CancellationToken) {
+async fn serve(stream: UnixStream, host: Arc<Desk>, shutdown: CancellationToken) {
     httpd::serve(stream, None, host, &Settings::default(), shutdown).await;
 }
 
-/// The host of the socket: every page, nothing else.
-struct Pages(Arc<Admin>);
+/// What the socket offers: every page, and the reload.
+pub struct Desk {
+    /// The pages.
+    pub pages: Arc<Admin>,
+    /// Who reloads.
+    pub reload: Arc<dyn Reload>,
+}
 
-impl Pages {
+impl Desk {
     fn answer(&self, head: &Head) -> Response {
-        self.0.page(head).unwrap_or_else(|| {
+        self.pages.page(head).unwrap_or_else(|| {
             let problem = Problem::new(httpd::Status::NOT_FOUND, "/problems/not_found", "Not Found");
             problem.detail(format!("there is no page {}", head.raw_path())).into()
         })
     }
 }
 
-impl Host for Pages {
-    /// No page has a use for a body.
+impl Host for Desk {
+    /// Nothing here has a use for a body.
     fn admit(&self, head: &Head) -> Admission {
-        Admission::Answer(self.answer(head))
+        match (head.raw_path(), head.method()) {
+            (reload::PATH, Method::Post) => Admission::Read { body_bytes_max: 0 },
+            (reload::PATH, _) => Admission::Answer(Response::method_not_allowed(&[Method::Post])),
+            _ => Admission::Answer(self.answer(head)),
+        }
     }
 
     async fn handle(&self, request: Request) -> Response {
-        self.answer(&request.head)
+        match reload::mode(&request.head) {
+            Some(mode) => self.reload.reload(mode).await.into_response(),
+            None => {
+                let problem = Problem::new(httpd::Status::BAD_REQUEST, "/problems/malformed", "Bad Request");
+                problem.detail("dry_run is neither true nor false").into()
+            }
+        }
     }
 
     fn dropped(&self, reason: Dropped) {

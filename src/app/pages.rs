@@ -2,7 +2,7 @@
 //!
 //! A snapshot of what stages show anyway: the journal's marks, the lanes' positions, the metrics. Nothing waits.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use crate::admin::status::{AlertStatus, LaneStatus, ListenerStatus, SinkStatus, Status, StreamStatus};
@@ -16,12 +16,18 @@ use crate::telemetry::Metrics;
 
 /// The gateway as it is seen from outside.
 pub struct Overview {
-    pub(super) config: Arc<Config>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) journal: Arc<Journal>,
+    pub(super) started: Instant,
+    /// Replaced by a reload.
+    pub(super) present: RwLock<Arc<Present>>,
+}
+
+/// What is in force.
+pub struct Present {
+    pub(super) config: Arc<Config>,
     pub(super) listening: Vec<Listening>,
     pub(super) lanes: Vec<LaneView>,
-    pub(super) started: Instant,
 }
 
 /// The pages as listeners want them.
@@ -47,23 +53,30 @@ impl Readiness for Overview {
 
 impl StatusSource for Overview {
     fn status(&self) -> Status {
+        let present = self.present.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Present { config, listening, lanes } = &*present;
         Status {
-            gateway: self.config.gateway.id.to_string(),
+            gateway: config.gateway.id.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            config_hash: self.config.hash.clone(),
+            config_hash: config.hash.clone(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             not_ready: self.ready().err(),
-            listeners: self.listening.iter().map(listener).collect(),
+            listeners: listening.iter().map(listener).collect(),
             streams: self.streams().map(|(name, stream)| self.stream(name, stream)).collect(),
-            lanes: self.lanes.iter().map(|lane| self.lane(lane)).collect(),
-            sinks: self.config.sinks.iter().map(|sink| self.sink(&sink.name)).collect(),
-            alerts: self.config.alerts.iter().map(|alert| self.alert(&alert.name)).collect(),
+            lanes: lanes.iter().map(|lane| self.lane(lane)).collect(),
+            sinks: config.sinks.iter().map(|sink| self.sink(&sink.name)).collect(),
+            alerts: config.alerts.iter().map(|alert| self.alert(&alert.name)).collect(),
             disk_free_bytes: u64::try_from(self.metrics.disk_free_bytes.get()).unwrap_or_default(),
         }
     }
 }
 
 impl Overview {
+    /// Shows this from now on.
+    pub(super) fn show(&self, present: Present) {
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(present);
+    }
+
     fn streams(&self) -> impl Iterator<Item = (StreamName, &Stream)> {
         let Journal { readings, results, dead_letters, .. } = &*self.journal;
         [

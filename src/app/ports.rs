@@ -79,6 +79,14 @@ impl Stream for JournalStream {
 /// Sinks' cursors in the store.
 pub struct StoreCursors(pub Arc<Store>);
 
+/// Removes a sink's cursor: should the sink come back, it is a new one.
+///
+/// # Errors
+/// Where the store cannot be written.
+pub fn forget_cursor(store: &Store, sink: &str) -> Result<(), crate::store::StoreError> {
+    store.remove_cursor(&row_name(sink))
+}
+
 fn row_name(sink: &str) -> String {
     format!("sink/{sink}")
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Stage;
 use crate::config::{AlertInput, Config};
 use crate::listen::{Level, Pressure, Room, used_of_disk};
 use crate::telemetry::Metrics;
@@ -22,12 +23,19 @@ const EVERY: Duration = Duration::from_millis(100);
 const LAG_MAX_S: f64 = 0.2;
 
 /// What is measured, and for whom.
-pub struct Meter {
+struct Meter {
     room: Arc<Room>,
     metrics: Arc<Metrics>,
     data_dir: PathBuf,
     min_free_bytes: u64,
     lanes: Vec<Lane>,
+}
+
+/// Starts measuring.
+pub(super) fn start(config: &Config, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Stage {
+    let stage = Stage::default();
+    stage.tasks.spawn(Meter::new(config, room, metrics).run(stage.stop.clone()));
+    stage
 }
 
 /// A lane with alerts.
@@ -38,7 +46,7 @@ struct Lane {
 
 impl Meter {
     /// A meter of the gateway that `config` describes, in whose `room` it says what it finds.
-    pub fn new(config: &Config, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Self {
+    fn new(config: &Config, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Self {
         let lanes = lanes_with_alerts(config).into_iter().map(|name| Lane { name, has_kept_up: false });
         Self {
             room: room.clone(),
@@ -50,7 +58,7 @@ impl Meter {
     }
 
     /// Measures until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, stop: CancellationToken) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(every.tick()).await.is_some() {

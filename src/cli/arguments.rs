@@ -30,6 +30,7 @@ Examples:
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
   forebay status                                 how the running gateway is doing
+  forebay reload --dry-run                       what an edited configuration would change in it
 
 Exit codes: 0 done, 1 failed, 64 wrong arguments, 78 bad configuration or data of a newer format.";
 
@@ -46,7 +47,7 @@ Every problem is a line with file, line, column and key:
   forebay.toml:31:9: pipeline.speeding.select.mean: unknown field \"sped\" in source \"fleet\" (did you mean \"speed\"?)
 
 Examples:
-  forebay check --config site.toml && systemctl restart forebay
+  forebay check --config site.toml && forebay reload --config site.toml
   forebay check --json | jq .problems";
 
 const BACKTEST_EXAMPLES: &str = "\
@@ -70,6 +71,22 @@ Examples:
   forebay status
   forebay status --socket /run/forebay/admin.sock
   forebay status --url http://127.0.0.1:8080 --json | jq .lanes";
+
+const RELOAD_EXAMPLES: &str = "\
+Has the running gateway read its configuration anew and bring it into force while devices go on sending; SIGHUP
+does the same. A pipeline keeps its open windows unless what they depend on differs (from, where, key, tags, lane,
+window, watermark, select): then it is rebuilt. An alert keeps its state unless it reads something else. A removed
+sink loses its place in the journal; a new one starts at the end. A file with problems changes nothing.
+
+[gateway], [journal] and a sink's kind are fixed while the gateway runs. A gateway that is more than 30 s behind
+is left alone.
+
+Exit codes: 0 in force (or could be), 1 not possible, 78 the file has problems.
+
+Examples:
+  forebay reload --dry-run
+  forebay reload --config site.toml
+  forebay reload --json | jq -r '.changes[] | select(.fate == \"rebuilt\") | .name'";
 
 /// IoT site gateway: durable before acknowledged, windows per sensor, alerts, sinks
 #[derive(Debug, Parser)]
@@ -116,6 +133,9 @@ pub enum Command {
     /// Say how the running gateway is doing
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusOptions),
+    /// Bring an edited configuration into force in the running gateway
+    #[command(after_help = RELOAD_EXAMPLES)]
+    Reload(ReloadOptions),
 }
 
 /// Arguments of `check`.
@@ -152,6 +172,17 @@ pub struct StatusOptions {
     /// Ask an HTTP listener instead: http://HOST:PORT
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+}
+
+/// Arguments of `reload`.
+#[derive(Debug, Args)]
+pub struct ReloadOptions {
+    /// Say what would be kept, changed, rebuilt, new and removed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The gateway's admin socket [default: as the configuration says]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 impl Command {

@@ -34,7 +34,7 @@ pub mod summary;
 pub mod tally;
 
 use super::Failure;
-use crate::app::{self, App};
+use crate::app::{self, App, Origin};
 use crate::config::{self, ListenerKind};
 use crate::telemetry::clock;
 use folder::{Afterwards, Folder};
@@ -146,7 +146,7 @@ async fn perform(
 ) -> anyhow::Result<Outcome> {
     fs::write(folder.path().join(CONFIG_NAME), CONFIG)?;
     let (config, _) = config::from_text(CONFIG_NAME, CONFIG, folder.path())?;
-    let app = App::start(config).await?;
+    let app = App::start(config, Origin::Made).await?;
     let speedup = arguments.speedup(series);
     let rows = if arguments.all_rows { Rows::All } else { Rows::readable(speedup) };
     let mut show = Show::new(&app, Screen::new(out, look), Tally::new(series), rows);

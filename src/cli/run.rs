@@ -21,7 +21,7 @@ pub fn run(path: &Path) -> Result<u8, Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    match app::block_on(app::run(config)) {
+    match app::block_on(app::run(config, app::Origin::File(path.to_owned()))) {
         Ok(()) => Ok(OK),
         Err(error) => {
             tracing::error!("{error:#}");

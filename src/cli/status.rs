@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod get;
@@ -26,8 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub fn run(global: &Global, options: &StatusOptions) -> Result<u8, Failure> {
     let body = match (&options.url, &options.socket) {
         (Some(url), _) => by_url(url)?,
-        (None, Some(socket)) => by_socket(socket)?,
-        (None, None) => by_socket(&config::load(&global.config_path()?)?.0.gateway.admin)?,
+        (None, socket) => {
+            let path = admin_socket(global, socket.as_deref())?;
+            let asked =
+                connect_socket(&path, TIMEOUT).and_then(|stream| get::get(stream, "localhost", status::PATH));
+            asked.map_err(|error| unreachable(&path, &error))?
+        }
     };
     let status: Status = serde_json::from_slice(&body)
         .map_err(|error| Failure::Failed(format!("the answer is not a status: {error}")))?;
@@ -40,26 +44,34 @@ pub fn run(global: &Global, options: &StatusOptions) -> Result<u8, Failure> {
     Ok(OK)
 }
 
-fn by_socket(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed = |error: &io::Error| {
-        let path = path.display();
-        Failure::Failed(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                format!("the gateway is not running: nobody listens at {path}")
-            }
-            io::ErrorKind::PermissionDenied => {
-                format!("may not use {path}: be root, or the user the gateway runs as")
-            }
-            _ => format!("cannot ask the gateway at {path}: {error}"),
-        })
-    };
-    let stream = UnixStream::connect(path).and_then(|stream| {
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
-        Ok(stream)
-    });
-    let stream = stream.map_err(|error| failed(&error))?;
-    get::get(stream, "localhost", status::PATH).map_err(|error| failed(&error))
+/// The gateway's admin socket: as it is named, else as the configuration says.
+pub(super) fn admin_socket(global: &Global, named: Option<&Path>) -> Result<PathBuf, Failure> {
+    match named {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(config::admin_socket(&global.config_path()?)?),
+    }
+}
+
+/// Connects to an admin socket that may take `timeout` for each step of an answer.
+pub(super) fn connect_socket(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
+}
+
+/// Why nobody answers at an admin socket.
+pub(super) fn unreachable(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    Failure::Failed(match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            format!("the gateway is not running: nobody listens at {path}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("may not use {path}: be root, or the user the gateway runs as")
+        }
+        _ => format!("cannot ask the gateway at {path}: {error}"),
+    })
 }
 
 fn by_url(url: &str) -> Result<Vec<u8>, Failure> {

@@ -24,7 +24,7 @@ use self::names::Known;
 use super::document::{self, At, Entry, File, Found};
 use super::problem::{Problem, Problems, did_you_mean};
 use super::scalar::Many;
-use super::{Config, raw};
+use super::{Config, Gateway, raw};
 use crate::model::ResultId;
 
 /// Longest name of a source, pipeline, alert, sink, listener or lane.
@@ -70,6 +70,25 @@ pub(super) fn check(
         Some(config) if found.problems.is_empty() => Ok((config, sorted(found.warnings))),
         _ => Err(Problems(sorted(found.problems))),
     }
+}
+
+/// Checks `[gateway]` only.
+pub(super) fn check_gateway(files: &[File], dir: &Path, outside: &dyn Outside) -> Result<Gateway, Problems> {
+    let found = RefCell::new(Found::default());
+    let Some(mut entries) = document::parse(files, &found) else {
+        return Err(Problems(sorted(found.into_inner().problems)));
+    };
+    // What else is wrong is not asked for.
+    found.borrow_mut().problems.clear();
+    let gateway = entries.iter_mut().find(|entry| entry.kind == "gateway").map(|entry| {
+        entry.expand(files, &found, &|name| outside.variable(name));
+        &*entry
+    });
+    let [sources, pipelines, alerts, sinks] = [const { Vec::new() }; 4];
+    let world = World { dir, outside, sources, pipelines, alerts, sinks };
+    let gateway = gateway::gateway(&world, gateway.map(|entry| entry.at(files, &found)).as_ref());
+    let problems = found.into_inner().problems;
+    gateway.filter(|_| problems.is_empty()).ok_or(Problems(sorted(problems)))
 }
 
 fn sorted(mut problems: Vec<(usize, usize, Problem)>) -> Vec<Problem> {

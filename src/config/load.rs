@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use super::check::{Outside, check};
+use super::check::{Outside, check, check_gateway};
 use super::document::File;
 use super::problem::{Problem, Problems};
 
@@ -36,14 +36,30 @@ impl Outside for Disk {
 /// # Errors
 /// [`Problems`]: everything that is wrong, or the file that cannot be read.
 pub fn load(path: &Path) -> Result<(Config, Vec<Problem>), Problems> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check(&files(path)?, dir(path), &Disk)
+}
+
+/// Where the configuration at `path` puts the admin socket. Only `[gateway]` is looked at, so that a gateway is
+/// reached while the rest of its file is being worked on, or holds what only the gateway may read.
+///
+/// # Errors
+/// [`Problems`] of `[gateway]`, of texts that are no TOML, or the file that cannot be read.
+pub fn admin_socket(path: &Path) -> Result<PathBuf, Problems> {
+    check_gateway(&files(path)?, dir(path), &Disk).map(|gateway| gateway.admin)
+}
+
+fn dir(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn files(path: &Path) -> Result<Vec<File>, Problems> {
     let name = path.file_name().map_or_else(|| path.into(), PathBuf::from);
     let mut files = vec![file(&name, path)?];
-    for path in parts(&dir.join(CONF_D))? {
+    for path in parts(&dir(path).join(CONF_D))? {
         let name = Path::new(CONF_D).join(path.file_name().unwrap_or_default());
         files.push(file(&name, &path)?);
     }
-    check(&files, dir, &Disk)
+    Ok(files)
 }
 
 /// Checks a text as if it were the file `name` in `dir`.

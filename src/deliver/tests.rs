@@ -141,13 +141,13 @@ struct World {
 }
 
 struct Running {
-    stop: CancellationToken,
+    stop: Stop,
     tasks: TaskTracker,
 }
 
 impl Running {
     async fn stop(self) {
-        self.stop.cancel();
+        self.stop.drain();
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -211,7 +211,7 @@ impl World {
     }
 
     fn run(&self, courier: Courier) -> Running {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, tasks) = (Stop::default(), TaskTracker::new());
         tasks.spawn(courier.run(stop.clone()));
         Running { stop, tasks }
     }

@@ -70,6 +70,14 @@ fn row_name(lane: &str) -> String {
     format!("lane/{lane}")
 }
 
+/// Removes the checkpoint of a lane that is no more: should it come back, it begins as a new one.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn forget(store: &Store, lane: &str) -> Result<(), StoreError> {
+    store.remove_cursor(&row_name(lane))
+}
+
 /// The position of `lane`'s checkpoint without knowing its plan: what the journal must not give out again.
 ///
 /// # Errors

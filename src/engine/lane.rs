@@ -5,6 +5,7 @@
 //! outputs whose cause lies below `emitted` were sent before and are suppressed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -16,7 +17,7 @@ use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
 use crate::engine::plan::{self, LanePlan};
 use crate::engine::{LaneStatus, restore};
-use crate::journal::{Journal, Refused, Stream, Work};
+use crate::journal::{Chunk, Content, Journal, Record, Refused, Stream, Work};
 use crate::model::{Offset, ResultId};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
@@ -73,10 +74,34 @@ pub struct Start {
     pub observer: Observer,
     /// Ends the lane once the journal is drained.
     pub stop: CancellationToken,
+    /// Ends the lane at a record of the journal.
+    pub border: Arc<Border>,
     /// Told when the lane cannot go on.
     pub failed: CancellationToken,
     /// Shows where it stands.
     pub status: watch::Sender<LaneStatus>,
+}
+
+/// Where lanes end by themselves: at the first `Config` record from an offset on, so that every reading before it is
+/// processed by the configuration before it and every one behind it by its own.
+pub struct Border(AtomicU64);
+
+impl Border {
+    /// No offset is as large.
+    const NOWHERE: u64 = u64::MAX;
+
+    /// Whether the lane ends behind `chunk`.
+    fn is_at(&self, chunk: &Chunk) -> bool {
+        let is_config =
+            matches!(&chunk.content, Content::Record(record) if matches!(**record, Record::Config { .. }));
+        is_config && chunk.base.0 >= self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Default for Border {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::NOWHERE))
+    }
 }
 
 /// Appends what `work` makes, however long the disk takes to recover.
@@ -143,7 +168,10 @@ pub struct EngineSettings {
 pub struct Engine {
     lanes: Vec<RunningLane>,
     stop: CancellationToken,
+    border: Arc<Border>,
     failed: CancellationToken,
+    /// The lanes' thread.
+    arbiter: Arbiter,
 }
 
 struct RunningLane {
@@ -182,6 +210,7 @@ impl Engine {
     ) -> Result<Self, StoreError> {
         let arbiter = Arbiter::new();
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
+        let border = Arc::new(Border::default());
         let partitions = Partitions::spawn(store, settings.partitions, settings.idle_saves);
         let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
             let plan = Arc::new(LanePlan::new(config, &lane, &journal.id));
@@ -202,13 +231,26 @@ impl Engine {
                 checkpoint_every: settings.checkpoint_every,
                 observer: Observer::new(&lane, config, metrics),
                 stop: stop.clone(),
+                border: border.clone(),
                 failed: failed.clone(),
                 status,
             };
             LaneActor::spawn(&arbiter.handle(), start, done);
             Ok(RunningLane { name: lane, status: shown, ended })
         });
-        Ok(Self { lanes: lanes.collect::<Result<_, StoreError>>()?, stop, failed })
+        let lanes = lanes.collect::<Result<_, StoreError>>()?;
+        Ok(Self { lanes, stop, border, failed, arbiter })
+    }
+
+    /// Makes every lane end at the first `Config` record from `from` on, with its states saved as of right behind
+    /// it. To be called before that record is appended.
+    pub fn end_at_config(&self, from: Offset) {
+        self.border.0.store(from.0, Ordering::Release);
+    }
+
+    /// Takes [`Self::end_at_config`] back: the record was not appended.
+    pub fn go_on(&self) {
+        self.border.0.store(Border::NOWHERE, Ordering::Release);
     }
 
     /// Waits until a lane cannot go on.
@@ -223,14 +265,21 @@ impl Engine {
     }
 
     /// Lets every lane finish what is durable, save its states and end; names and errors of those that failed.
-    pub async fn stop(self) -> Vec<(Arc<str>, LaneError)> {
+    pub async fn stop(mut self) -> Vec<(Arc<str>, LaneError)> {
         self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits until every lane has ended; names and errors of those that failed. May be dropped and called again.
+    pub async fn ended(&mut self) -> Vec<(Arc<str>, LaneError)> {
         let mut failed = Vec::new();
-        for lane in self.lanes {
-            if let Ok(Err(error)) = lane.ended.await {
-                failed.push((lane.name, error));
+        for lane in &mut self.lanes {
+            if let Ok(Err(error)) = (&mut lane.ended).await {
+                failed.push((lane.name.clone(), error));
             }
         }
+        self.lanes.clear();
+        self.arbiter.stop();
         failed
     }
 }

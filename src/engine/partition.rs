@@ -200,6 +200,11 @@ impl PartitionActor {
 
 impl Actor for PartitionActor {
     type Context = Context<Self>;
+
+    /// No lane uses it any more: its thread ends, too.
+    fn stopped(&mut self, _: &mut Context<Self>) {
+        Arbiter::current().stop();
+    }
 }
 
 impl Handler<AddLane> for PartitionActor {

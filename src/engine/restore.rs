@@ -36,6 +36,8 @@ pub fn checkpoint(
     if let Some(checkpoint) = Checkpoint::load(plan, store)? {
         return Ok(checkpoint);
     }
+    // States without a checkpoint are of a lane of this name that was removed: readings came meanwhile.
+    store.remove_states(&plan.lane)?;
     let position = emitted.unwrap_or_else(|| first_position(plan, readings));
     let checkpoint = Checkpoint { position, clock: Clock::default(), watermarks: Watermarks::new(plan) };
     checkpoint.save(plan, store, &[])?;

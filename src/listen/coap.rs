@@ -31,7 +31,6 @@ const CONTENT_FORMATS: &str = "110 112 50 60";
 /// The embedder of the CoAP server.
 pub(super) struct CoapHost {
     door: Arc<Door>,
-    links: Bytes,
 }
 
 /// What is done with a request.
@@ -46,19 +45,18 @@ enum Plan {
 
 impl CoapHost {
     pub(super) fn new(door: Arc<Door>) -> Self {
-        let links = links(&door);
-        Self { door, links }
+        Self { door }
     }
 
     fn plan(&self, request: Request, received: Timestamp) -> Plan {
         match request.method {
             Method::Post | Method::Put if request.path != CORE_PATH => {}
             Method::Get if request.path == CORE_PATH => {
-                return Plan::Answer(Response::content(LINK_FORMAT, self.links.clone()));
+                return Plan::Answer(Response::content(LINK_FORMAT, links(&self.door)));
             }
             _ => return Plan::Answer(Response::new(Code::METHOD_NOT_ALLOWED)),
         }
-        match (self.door.access.principal(Origin::Peer(request.peer)), request.fault) {
+        match (self.door.principal(Origin::Peer(request.peer)), request.fault) {
             (Err(_), _) => {
                 self.door.deny(Protocol::Coap, &request.path);
                 Plan::Answer(Response::diagnostic(Code::UNAUTHORIZED, Reason::Unauthenticated.as_str()))
@@ -177,7 +175,7 @@ fn refusal(rejection: &Rejection) -> Response {
 fn links(door: &Door) -> Bytes {
     let link =
         |root: &Arc<str>| format!("</{}>;rt=\"forebay.ingest\";ct=\"{CONTENT_FORMATS}\"", encoded(root));
-    door.roots.iter().map(link).collect::<Vec<_>>().join(",").into()
+    door.inside().roots.iter().map(link).collect::<Vec<_>>().join(",").into()
 }
 
 /// A path segment with everything but RFC 3986's unreserved characters escaped.

@@ -3,43 +3,54 @@
 //! Bytes → [`Inbound`] (listener) → [`Door::admit`]: intake of the whole burst into one batch, at most one
 //! append a stream, both awaited together → verdicts → the protocol's answers (listener).
 //!
+//! What the door goes by, [`inside`], is exchanged as a whole while the gateway runs.
+//!
 //! Invariants: a verdict other than [`Verdict::Later`] means that the message is on disk, as readings or as a
 //! dead letter; appends are begun in the order of the calls' first polls; every message is counted once.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future;
+use tokio::sync::RwLock as Gate;
 
-use crate::access::{Access, Reach};
-use crate::config::{self, Anonymous, OnDenied, Priority, TopicLevel};
+use crate::access::{Origin, Principal, Unauthenticated};
+use crate::config::{self, Priority};
 use crate::intake::Intake;
 use crate::journal::{Stream, Work};
 use crate::model::dead_letter::KEPT_BYTES_MAX;
 use crate::model::{BatchBuilder, DeadLetter, Inbound, Protocol, Reason};
-use crate::telemetry::facts::{DuplicatesDropped, Fact, MessageRefused};
-use crate::telemetry::handles::{ListenMetrics, SourceMetrics};
+use crate::telemetry::facts::{Fact, MessageRefused};
+use crate::telemetry::handles::ListenMetrics;
 use crate::telemetry::{Metrics, clock};
 
-use super::room::{Level, Room};
-use super::verdict::{self, Appended, MayBe, Outcome, Tally, Verdict};
+use super::room::Room;
+use super::verdict::{self, Appended, Verdict};
+use inside::Inside;
+
+mod inside;
 
 /// The least a sender is asked to wait when it is put off, in seconds.
 const RETRY_AFTER_S: u32 = 5;
 /// How many bits of a second count are added, so that those put off together do not come back together.
 const RETRY_SPREAD_BITS: u32 = 5;
 
-/// What a [`Door`] is made of.
-pub struct Setup<'a> {
+/// What a [`Door`] goes by.
+pub struct Rules<'a> {
     /// The compiled sources …
     pub intake: Arc<Intake>,
     /// … and what they were compiled from, in the same order.
     pub sources: &'a [config::Source],
     /// `[access]`.
     pub access: &'a config::Access,
+}
+
+/// What a [`Door`] is made of.
+pub struct Setup<'a> {
+    /// What it goes by at first.
+    pub rules: Rules<'a>,
     /// The journal's `readings`.
     pub readings: Stream,
     /// The journal's `dead-letters`.
@@ -52,20 +63,16 @@ pub struct Setup<'a> {
 
 /// What every listener shares. Put it in an `Arc`.
 pub struct Door {
-    intake: Arc<Intake>,
+    /// Held shared by each burst until its appends are done, alone by an exchange of the rules.
+    gate: Gate<()>,
+    inside: RwLock<Arc<Inside>>,
     readings: Stream,
     dead_letters: Stream,
     room: Arc<Room>,
     pub(super) metrics: Arc<Metrics>,
-    /// By source, in the order of the configuration.
-    sources: Vec<SourceMetrics>,
     mqtt: ListenMetrics,
     coap: ListenMetrics,
     http: ListenMetrics,
-    pub(super) access: Access,
-    pub(super) on_denied: OnDenied,
-    /// First levels of the sources' topics, where they are texts.
-    pub(super) roots: BTreeSet<Arc<str>>,
     /// Senders put off so far; spreads their return.
     put_off: AtomicU32,
 }
@@ -73,22 +80,14 @@ pub struct Door {
 impl Door {
     /// Opens the door; every metric of its sources is shown at zero from now on.
     pub fn new(setup: Setup<'_>) -> Self {
-        let Setup { intake, sources, access, readings, dead_letters, room, metrics } = setup;
-        let reach = match access.anonymous {
-            Anonymous::Never => Reach::Nowhere,
-            Anonymous::Loopback => Reach::Loopback,
-            Anonymous::Everywhere => Reach::Everywhere,
-        };
+        let Setup { rules, readings, dead_letters, room, metrics } = setup;
         Self {
-            sources: sources.iter().map(|source| metrics.source(&source.name)).collect(),
+            gate: Gate::new(()),
+            inside: RwLock::new(Arc::new(Inside::new(rules, &metrics))),
             mqtt: metrics.listen(Protocol::Mqtt),
             coap: metrics.listen(Protocol::Coap),
             http: metrics.listen(Protocol::Http),
-            access: Access::new(reach),
-            on_denied: access.on_denied,
-            roots: sources.iter().filter_map(root).collect(),
             put_off: AtomicU32::new(0),
-            intake,
             readings,
             dead_letters,
             room,
@@ -96,31 +95,57 @@ impl Door {
         }
     }
 
+    /// Goes by `rules` from the moment that `journalled` has written them down.
+    ///
+    /// A burst is admitted wholly by the rules before or wholly by these. No burst is under way while `journalled`
+    /// runs, so in the journal every reading before its record was taken by the rules before and every one behind it
+    /// by these; senders wait for the two syncs that takes. Sessions that are open stay open.
+    ///
+    /// # Errors
+    /// What `journalled` yields; then the rules before hold on.
+    pub async fn exchange<T, E>(
+        &self,
+        rules: Rules<'_>,
+        journalled: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let _nobody_else = self.gate.write().await;
+        let done = journalled.await?;
+        *self.inside.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Inside::new(rules, &self.metrics));
+        Ok(done)
+    }
+
+    pub(super) fn inside(&self) -> Arc<Inside> {
+        self.inside.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes a burst of one protocol and returns a verdict for each message, in the same order.
     pub async fn admit(&self, burst: Vec<Inbound>) -> Vec<Verdict> {
         let Some(protocol) = burst.first().map(|inbound| inbound.protocol) else { return Vec::new() };
         let received = clock::monotonic();
-        let handles = self.handles(protocol);
-        handles.messages.inc_by(burst.len() as u64);
-        handles.bytes.inc_by(burst.iter().map(|inbound| inbound.payload.len() as u64).sum());
         if protocol == Protocol::Mqtt && self.is_slowed(&burst) {
             self.room.relieved().await;
         }
+        let _open = self.gate.read().await;
+        let inside = self.inside();
+        let handles = self.handles(protocol);
+        handles.messages.inc_by(burst.len() as u64);
+        handles.bytes.inc_by(burst.iter().map(|inbound| inbound.payload.len() as u64).sum());
         let mut batch = BatchBuilder::default();
         let mut letters = Vec::new();
         let outcomes: Vec<_> =
-            burst.iter().map(|inbound| self.take(inbound, &mut batch, &mut letters)).collect();
+            burst.iter().map(|inbound| inside.take(inbound, &self.room, &mut batch, &mut letters)).collect();
         let work = (!batch.is_empty()).then(|| Work::Readings(batch.finish()));
         let readings = append(&self.readings, work);
         let letters = append(&self.dead_letters, (!letters.is_empty()).then_some(Work::DeadLetters(letters)));
         let (readings, letters) = future::join(readings, letters).await;
         if let Some(Ok(receipt)) = readings {
             let messages = outcomes.iter().zip(&burst);
-            let messages = messages.map(|(outcome, inbound)| (outcome, self.may_be_copy(outcome, inbound)));
-            verdict::tally(messages, &receipt).iter().for_each(|tally| self.count(tally));
+            let messages = messages.map(|(outcome, inbound)| (outcome, inside.may_be_copy(outcome, inbound)));
+            verdict::tally(messages, &receipt).iter().for_each(|tally| inside.count(tally, &self.metrics));
         }
         let verdicts = verdict::settle(outcomes, readings, letters);
-        burst.iter().zip(&verdicts).for_each(|(inbound, verdict)| self.record(inbound, verdict));
+        burst.iter().zip(&verdicts).for_each(|(inbound, verdict)| self.record(&inside, inbound, verdict));
         acknowledged(handles, received.elapsed(), &verdicts);
         verdicts
     }
@@ -166,6 +191,14 @@ impl Door {
         Duration::from_secs(u64::from(RETRY_AFTER_S + (turn >> (u32::BITS - RETRY_SPREAD_BITS))))
     }
 
+    /// Who a sender at `origin` is.
+    ///
+    /// # Errors
+    /// [`Unauthenticated`] where anonymous is not allowed from there.
+    pub(super) fn principal(&self, origin: Origin) -> Result<Principal, Unauthenticated> {
+        self.inside().access.principal(origin)
+    }
+
     /// Counts what a protocol dropped before it became a message; `label` is the protocol's word for it.
     pub(super) fn dropped(&self, protocol: Protocol, label: &'static str) {
         self.metrics.listen_dropped.with_label_values(&[protocol.as_str(), label]).inc();
@@ -180,76 +213,22 @@ impl Door {
         }
     }
 
-    fn take(&self, inbound: &Inbound, batch: &mut BatchBuilder, letters: &mut Vec<DeadLetter>) -> Outcome {
-        if let Some(reason) = self.put_off(inbound) {
-            return Outcome::PutOff(reason);
-        }
-        match self.intake.admit(inbound, batch) {
-            Ok(admitted) => Outcome::Readings { source: admitted.source, count: admitted.readings as u64 },
-            Err(rejection) => {
-                let letter = rejection.clone().dead_letter(inbound);
-                // The listener's buffer holds a whole burst, and letters outlive it in the stream's tail.
-                let payload = Bytes::copy_from_slice(&letter.payload);
-                letters.push(DeadLetter { payload, ..letter });
-                Outcome::Refused(rejection)
-            }
-        }
-    }
-
     /// Whether a burst waits because processing is behind: an MQTT publisher is slowed by not being read.
     fn is_slowed(&self, burst: &[Inbound]) -> bool {
-        self.room.is_pressed() && burst.iter().any(|inbound| self.priority(inbound) == Priority::Bulk)
+        let is_bulk =
+            |inside: &Inside| burst.iter().any(|inbound| inside.priority(inbound) == Priority::Bulk);
+        self.room.is_pressed() && is_bulk(&self.inside())
     }
 
-    /// Why there is no room for a message. CoAP and HTTP are told where MQTT is slowed.
-    fn put_off(&self, inbound: &Inbound) -> Option<Reason> {
-        let (disk, is_pressed) = (self.room.disk(), self.room.is_pressed());
-        if disk == Level::Ample && !is_pressed {
-            return None;
-        }
-        let priority = self.priority(inbound);
-        if !disk.takes(priority) {
-            return Some(Reason::Disk);
-        }
-        let is_told = is_pressed && inbound.protocol != Protocol::Mqtt && priority == Priority::Bulk;
-        is_told.then_some(Reason::Overload)
-    }
-
-    /// What no source takes leaves a dead letter, which takes room like anything else.
-    fn priority(&self, inbound: &Inbound) -> Priority {
-        let source = self.intake.source_of(&inbound.topic);
-        source.map_or(Priority::Normal, |source| self.intake.priority(source))
-    }
-
-    /// What it was is told by its identity, or reading by reading by its source's `dedup`.
-    fn may_be_copy(&self, outcome: &Outcome, inbound: &Inbound) -> MayBe {
-        match outcome {
-            Outcome::Readings { source, .. } if self.intake.has_dedup(*source) => MayBe::InPart,
-            Outcome::Readings { .. } if inbound.identity.is_looked_up() => MayBe::Whole,
-            Outcome::Readings { .. } | Outcome::Refused(_) | Outcome::PutOff(_) => MayBe::New,
-        }
-    }
-
-    fn count(&self, tally: &Tally) {
-        let counters = &self.sources[tally.source];
-        counters.accepted.inc_by(tally.accepted);
-        counters.readings.inc_by(tally.readings);
-        if tally.copies + tally.repeated > 0 {
-            let source = self.intake.name(tally.source);
-            let (messages, readings) = (tally.copies, tally.repeated);
-            DuplicatesDropped { source, messages, readings }.record(&self.metrics);
-        }
-    }
-
-    fn record(&self, inbound: &Inbound, verdict: &Verdict) {
+    fn record(&self, inside: &Inside, inbound: &Inbound, verdict: &Verdict) {
         let (source, reason, detail) = match verdict {
             Verdict::Accepted { .. } => return,
             Verdict::Refused(rejection) => {
                 (rejection.source.as_deref(), rejection.reason, rejection.to_string())
             }
             Verdict::Later(reason) => {
-                let source = self.intake.source_of(&inbound.topic);
-                (source.map(|source| &**self.intake.name(source)), *reason, String::new())
+                let source = inside.intake.source_of(&inbound.topic);
+                (source.map(|source| &**inside.intake.name(source)), *reason, String::new())
             }
         };
         let (topic, principal, detail) = (&*inbound.topic, &*inbound.principal, &*detail);
@@ -271,11 +250,4 @@ fn acknowledged(handles: &ListenMetrics, wait: Duration, verdicts: &[Verdict]) {
     let is_final = |verdict: &&Verdict| !matches!(verdict, Verdict::Later(_));
     verdicts.iter().filter(is_final).for_each(|_| histogram.observe(wait.as_secs_f64()));
     histogram.flush();
-}
-
-fn root(source: &config::Source) -> Option<Arc<str>> {
-    match source.topic.levels.first() {
-        Some(TopicLevel::Text(text)) => Some(text.clone()),
-        _ => None,
-    }
 }

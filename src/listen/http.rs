@@ -96,7 +96,7 @@ impl HttpHost {
             Some(peer) => Origin::Peer(peer),
             None => Origin::Unknown,
         };
-        self.door.access.principal(origin)
+        self.door.principal(origin)
     }
 
     async fn ingest(&self, request: Request) -> Response {

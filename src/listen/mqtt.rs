@@ -46,7 +46,7 @@ impl MqttHost {
         if let (Qos::AtMostOnce, Verdict::Later(reason)) = (qos, &verdict) {
             MessageDropped { protocol: Protocol::Mqtt, reason: *reason }.record(&self.door.metrics);
         }
-        answer(session.version, self.door.on_denied, verdict)
+        answer(session.version, self.door.inside().on_denied, verdict)
     }
 }
 
@@ -55,7 +55,7 @@ impl Host for MqttHost {
 
     async fn connect(&self, request: Connect) -> Result<Arc<Session>, ConnectRefusal> {
         let origin = request.peer.map_or(Origin::Unknown, Origin::Peer);
-        let principal = self.door.access.principal(origin).map_err(|_| {
+        let principal = self.door.principal(origin).map_err(|_| {
             self.door.deny(Protocol::Mqtt, "");
             unauthenticated(&request)
         })?;

@@ -1,5 +1,6 @@
 //! Listeners as devices meet them: real sockets on loopback, a real journal, the protocol crates' own clients.
 
+mod exchange;
 mod harness;
 mod refusals;
 

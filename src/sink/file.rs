@@ -90,6 +90,13 @@ impl Sink for FileSink {
         }
         .boxed()
     }
+
+    fn idle(&mut self) -> BoxFuture<'_, ()> {
+        let writer = Arc::clone(&self.writer);
+        // A write holds the lock until its end.
+        let wait = spawn_blocking(move || drop(writer.lock().unwrap_or_else(PoisonError::into_inner)));
+        wait.map(|_| ()).boxed()
+    }
 }
 
 /// The sink's state in the store, written from a blocking thread.

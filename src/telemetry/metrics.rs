@@ -8,7 +8,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use super::limits::LogLimits;
@@ -157,7 +158,9 @@ metrics! {
     config_info: gauges("forebay_config_info", ["hash"]) -> IntGaugeVec,
         "Always 1; the hash of the configuration in force is the label.";
     config_last_reload_success: gauge("forebay_config_last_reload_success", []) -> IntGauge,
-        "1 if the last configuration read was valid.";
+        "1 if the last configuration read was valid and came into force.";
+    config_last_reload_success_timestamp_seconds: float_gauge("forebay_config_last_reload_success_timestamp_seconds", []) -> Gauge,
+        "When a configuration last came into force, in seconds since the epoch.";
 }
 
 impl Metrics {
@@ -202,6 +205,10 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
 
 fn gauge(name: &str, help: &str, _no_labels: &[&str; 0]) -> Made<IntGauge> {
     IntGauge::new(name, help)
+}
+
+fn float_gauge(name: &str, help: &str, _no_labels: &[&str; 0]) -> Made<Gauge> {
+    Gauge::new(name, help)
 }
 
 fn gauges(name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {

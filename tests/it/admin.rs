@@ -1,17 +1,20 @@
-//! The admin socket, and `forebay status` through it: the real socket, the real binary.
+//! The admin socket, and `forebay status` and `reload` through it: the real socket, the real binary.
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
 
 use expect_test::expect;
+use forebay::admin::reload::{Mode, Reload, Report};
 use forebay::admin::status::{AlertStatus, LaneStatus, ListenerStatus, SinkStatus, StreamStatus};
-use forebay::admin::{Admin, AdminSocket, Readiness, Status, StatusSource};
+use forebay::admin::{Admin, AdminSocket, Desk, Readiness, Status, StatusSource};
 use forebay::model::Offset;
 use forebay::telemetry::Metrics;
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 /// A gateway in this state.
@@ -26,6 +29,13 @@ impl StatusSource for Snapshot {
 impl Readiness for Snapshot {
     fn ready(&self) -> Result<(), String> {
         self.0.not_ready.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Never reloads.
+impl Reload for Snapshot {
+    fn reload(&self, _: Mode) -> BoxFuture<'_, Report> {
+        Box::pin(async { Report::failed("fc380f407651a0fb", "the disk is full") })
     }
 }
 
@@ -77,9 +87,9 @@ impl Served {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let socket = runtime.block_on(async { AdminSocket::bind(&dir.path().join("admin.sock")) }).unwrap();
         let house = Arc::new(Snapshot(snapshot()));
-        let admin = Arc::new(Admin::new(Arc::new(Metrics::new()), house.clone(), house));
-        let until = stop.clone();
-        let thread = thread::spawn(move || runtime.block_on(socket.run(admin, until)));
+        let pages = Arc::new(Admin::new(Arc::new(Metrics::new()), house.clone(), house.clone()));
+        let (desk, until) = (Desk { pages, reload: house }, stop.clone());
+        let thread = thread::spawn(move || runtime.block_on(socket.run(desk, until)));
         Self { dir, stop, thread: Some(thread) }
     }
 
@@ -188,4 +198,37 @@ async fn only_a_socket_left_behind_is_replaced() {
     assert!(refused(&file).ends_with("is there and no socket"));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     drop(first);
+}
+
+#[test]
+fn a_reload_that_fails_says_why() {
+    let served = Served::start();
+    let run = forebay(&["reload", "--socket"], &served.path());
+    assert_eq!((run.status.code(), text(&run.stderr)), (Some(1), "reload: the disk is full\n".to_owned()));
+    let run = forebay(&["reload", "--json", "--socket"], &served.path());
+    let report: Report = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(
+        (run.status.code(), report),
+        (Some(1), Report::failed("fc380f407651a0fb", "the disk is full"))
+    );
+}
+
+#[test]
+fn a_reload_is_posted_and_nothing_else() {
+    let served = Served::start();
+    let ask = |request: &str| {
+        let mut stream = UnixStream::connect(served.path()).unwrap();
+        stream.write_all(format!("{request} HTTP/1.0\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for (request, status) in [
+        ("GET /api/v1/reload", "405"),
+        ("POST /api/v1/reload?dry_run=perhaps", "400"),
+        ("POST /api/v1/reload", "503"),
+        ("POST /api/v1/status", "405"),
+    ] {
+        assert_eq!(ask(request), status, "{request}");
+    }
 }

@@ -65,21 +65,27 @@ fn post(site: &Site, number: usize) {
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-#[test]
-fn state_and_sinks_take_up_by_themselves() {
-    let mut site = Site::new(SOURCE);
-    let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
-    site.start();
-    post(&site, 0);
+/// Fills the disk of a running gateway until its store has failed; yields the filler and the readings sent.
+fn fail_store(site: &Site) -> (PathBuf, usize) {
+    post(site, 0);
     site.wait_for(1, "reading", |_| true);
     let filler = site.path("data/filler");
     fill(&filler);
     let mut sent = 1;
     while !site.log().contains("No space left") {
         assert!(sent < READINGS_MAX, "the store never failed");
-        post(&site, sent);
+        post(site, sent);
         sent += 1;
     }
+    (filler, sent)
+}
+
+#[test]
+fn state_and_sinks_take_up_by_themselves() {
+    let mut site = Site::new(SOURCE);
+    let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
+    site.start();
+    let (filler, sent) = fail_store(&site);
     fs::remove_file(&filler).unwrap();
     eventually("every reading is delivered", || (site.rows("reading").len() >= sent).then_some(()));
     post(&site, sent + 10_000);
@@ -87,5 +93,36 @@ fn state_and_sinks_take_up_by_themselves() {
     let readings = site.rows("reading");
     assert_eq!(readings.len(), sent + 1);
     rows::assert_ids_unique(&readings);
+    rows::assert_ids_unique(&site.rows("result"));
+}
+
+#[test]
+fn a_reload_without_room_for_states_changes_nothing() {
+    let mut site = Site::new(SOURCE);
+    let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
+    site.start();
+    let (filler, mut sent) = fail_store(&site);
+    site.edit(&format!("{SOURCE}[alert.full]\non = \"second\"\nwhen = \"n >= 1\"\n"));
+    let output = site.forebay(&["reload"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("reload: nothing is changed: state store: "), "{said}");
+    post(&site, sent);
+    sent += 1;
+    fs::remove_file(&filler).unwrap();
+    eventually("there is room", || site.forebay(&["reload"]).status.success().then_some(()));
+    for _ in 0..1_000 {
+        post(&site, sent);
+        sent += 1;
+    }
+    post(&site, sent + 10_000);
+    let windows =
+        |site: &Site| site.rows("result").iter().map(|row| row["values"]["n"].as_u64().unwrap()).sum::<u64>();
+    eventually("every window", || (windows(&site) >= sent as u64).then_some(()));
+    eventually("every reading is delivered", || (site.rows("reading").len() > sent).then_some(()));
+    site.wait_for(1, "alert", |_| true);
+    site.stop();
+    assert_eq!(windows(&site), sent as u64);
+    rows::assert_ids_unique(&site.rows("reading"));
     rows::assert_ids_unique(&site.rows("result"));
 }

@@ -175,10 +175,23 @@ impl Site {
 
     /// What it keeps in memory, in bytes (`VmRSS` of proc(5)).
     pub fn resident_bytes(&self) -> u64 {
-        let pid = self.daemon.as_ref().expect("the daemon runs").id();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        self.process("VmRSS:") * 1024
+    }
+
+    /// A number that proc(5) says of the process, without its unit.
+    pub fn process(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// How many files it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
     }
 
     /// The log of all runs.

@@ -16,4 +16,5 @@ mod metrics;
 mod mqtt;
 mod oracle;
 mod refusals;
+mod reload;
 mod sinks;

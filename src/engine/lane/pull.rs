@@ -82,7 +82,7 @@ impl Lane {
         })
     }
 
-    /// Pulls until told to stop and everything durable is done; then saves everything.
+    /// Pulls until told to stop and everything durable is done, or up to the border; then saves everything.
     pub(super) async fn run(mut self) -> Result<(), LaneError> {
         let mut checkpoints = tokio::time::interval(self.start.checkpoint_every);
         checkpoints.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -99,12 +99,24 @@ impl Lane {
                 // Before the input, which under load is always ready.
                 () = stop.cancelled() => break,
                 _ = checkpoints.tick() => self.save().await?,
-                chunk = self.reader.next(), if may_pull => self.process(chunk?).await?,
+                chunk = self.reader.next(), if may_pull => {
+                    let chunk = chunk?;
+                    let is_last = self.start.border.is_at(&chunk);
+                    self.process(chunk).await?;
+                    if is_last {
+                        return self.end().await;
+                    }
+                }
             }
         }
         while let Some(chunk) = self.reader.try_next().await? {
             self.process(chunk).await?;
         }
+        self.end().await
+    }
+
+    /// Saves everything.
+    async fn end(mut self) -> Result<(), LaneError> {
         if let Some((saving, position)) = self.saving.take() {
             self.on_saved((saving.await, position));
         }

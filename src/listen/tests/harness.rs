@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::intake::Intake;
 use crate::journal::{self, Content, Journal};
-use crate::listen::{Door, Pages, Parts, Room, Setup, start};
+use crate::listen::{Door, Pages, Parts, Room, Rules, Setup, start};
 use crate::model::batch::NewReading;
 use crate::model::{Batch, BatchBuilder, DeadLetter, Identity, Offset, Timestamp};
 use crate::telemetry::Metrics;
@@ -53,6 +53,7 @@ impl Default for Options {
 
 pub struct Site {
     pub journal: Journal,
+    pub door: Arc<Door>,
     pub mqtt: SocketAddr,
     pub coap: SocketAddr,
     pub coap_too: SocketAddr,
@@ -106,16 +107,18 @@ fn open(
     let sources = [fleet(), bulk()];
     let room = Arc::new(Room::default());
     let door = Arc::new(Door::new(Setup {
-        intake: Arc::new(Intake::new(&sources).expect("the source compiles")),
-        sources: &sources,
-        access: &config::Access { anonymous: options.anonymous, on_denied: OnDenied::Ack },
+        rules: Rules {
+            intake: Arc::new(Intake::new(&sources).expect("the source compiles")),
+            sources: &sources,
+            access: &config::Access { anonymous: options.anonymous, on_denied: OnDenied::Ack },
+        },
         readings: journal.readings.clone(),
         dead_letters: journal.dead_letters.clone(),
         room: room.clone(),
         metrics: metrics.clone(),
     }));
     let pages = Arc::new(Health(metrics.clone()));
-    let parts = Parts { door, pages, tracker: tracker.clone(), shutdown: shutdown.clone() };
+    let parts = Parts { door: door.clone(), pages, tracker: tracker.clone(), shutdown: shutdown.clone() };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listeners = [
         Listener { max_connections: options.max_connections, ..listener("mqtt", ListenerKind::Mqtt, any) },
@@ -126,9 +129,9 @@ fn open(
         },
         listener("http", ListenerKind::Http, any),
     ];
-    let listening = start(&listeners, &parts).expect("free ports");
+    let listening = start(&listeners, &parts).expect("free ports").listening();
     let [mqtt, coap, coap_too, http] = <[_; 4]>::try_from(listening).expect("four sockets").map(|at| at.addr);
-    Site { journal, mqtt, coap, coap_too, http, room, metrics }
+    Site { journal, door, mqtt, coap, coap_too, http, room, metrics }
 }
 
 pub fn listener(name: &str, kind: ListenerKind, addr: SocketAddr) -> Listener {
@@ -142,7 +145,7 @@ pub fn listener(name: &str, kind: ListenerKind, addr: SocketAddr) -> Listener {
     }
 }
 
-fn fleet() -> config::Source {
+pub fn fleet() -> config::Source {
     let text = |text: &str| TopicLevel::Text(text.into());
     let schema = serde_json::json!({"properties": {"speed_kmh": {"type": "number", "maximum": 400}}});
     config::Source {

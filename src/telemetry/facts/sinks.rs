@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::Fact;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, clock};
 
 /// A delivery failed and is tried again.
 pub struct SinkRetry<'a> {
@@ -87,20 +87,21 @@ impl Fact for ConfigLoaded<'_> {
         metrics.config_info.reset();
         metrics.config_info.with_label_values(&[self.hash]).set(1);
         metrics.config_last_reload_success.set(1);
+        metrics.config_last_reload_success_timestamp_seconds.set(clock::now().nanos() as f64 / 1e9);
         metrics.limits.expressions.forget();
         info!(hash = self.hash, "configuration in force");
     }
 }
 
 /// A configuration was read and refused; the one before stays in force.
-pub struct ConfigRefused {
-    /// How many problems it has.
-    pub problems: usize,
+pub struct ConfigRefused<'a> {
+    /// Everything that is wrong with it, one problem a line.
+    pub problems: &'a dyn Display,
 }
 
-impl Fact for ConfigRefused {
+impl Fact for ConfigRefused<'_> {
     fn record(&self, metrics: &Metrics) {
         metrics.config_last_reload_success.set(0);
-        error!(problems = self.problems, "configuration refused, the one before stays in force");
+        error!(problems = %self.problems, "configuration refused, the one before stays in force");
     }
 }
