@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
 use crate::deliver::{Courier, Ports};
-use crate::engine::{self, Engine, EngineSettings};
+use crate::engine::{Engine, EngineSettings};
 use crate::http_client::HttpClient;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
@@ -30,7 +30,7 @@ use crate::listen::{self, Door, Listening, Parts, Room};
 use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
-use crate::store::Store;
+use crate::store::{Manifest, Setup, Store};
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
 
@@ -101,8 +101,12 @@ impl App {
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
         let lock = lock(data_dir)?;
         let socket = admin_socket(&config.gateway.admin)?;
-        let store = Arc::new(Store::open(&data_dir.join("state"))?);
-        let journal = Arc::new(open_journal(&config, &store, &metrics)?);
+        let dir = data_dir.join("state");
+        let manifest = Manifest::read(&dir)?;
+        let floor = manifest.as_ref().map_or(Offset(0), |known| known.floor(StreamName::Readings));
+        let journal = Arc::new(open_journal(&config, floor, &metrics)?);
+        let setup = Setup { dir, journal: journal.id.clone(), metrics: metrics.clone() };
+        let store = Arc::new(Store::open_with(setup, manifest)?);
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
         let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
@@ -195,11 +199,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn open_journal(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
-    let mut readings_floor = Offset(0);
-    for lane in engine::plan::lanes(config) {
-        readings_floor = readings_floor.max(engine::checkpoint_position(store, &lane)?.unwrap_or_default());
-    }
+fn open_journal(config: &Config, readings_floor: Offset, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
     let settings = journal::Settings {
         linger: config.journal.commit_linger,
         readings_floor,

@@ -1,0 +1,136 @@
+//! Opening, and what is done with a store that is not what it was: set aside, restored from the newest dump.
+//!
+//! sled panics on damaged files, hangs on them, or opens without some of its rows. So it is opened on a thread of
+//! its own, with a time limit, and every row is checked ([`super::ledger`]) against what was durable before
+//! ([`super::manifest`]). A thread that hangs is left behind. What lanes had done since the dump they do again: the
+//! journal keeps all of it.
+//!
+//! A full disk is no damage: opening fails, and works again when there is room.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+
+use super::backend::{Backend, Batch, Tree};
+use super::home::Home;
+use super::ledger::{Account, Ledger, may_follow};
+use super::manifest::Manifest;
+use super::{BATCH_KEYS_MAX, StoreError, dump, pieces};
+use crate::telemetry::clock;
+use crate::telemetry::facts::{Fact, StoreDamaged, StoreRestored};
+
+/// A store that is open, and the manifest it agrees with.
+pub(super) struct Opened {
+    pub(super) ledger: Ledger,
+    pub(super) manifest: Manifest,
+}
+
+/// Opens what is there. What is damaged is set aside and restored.
+///
+/// # Errors
+/// [`StoreError::Full`] and the disk's errors: try again later. [`StoreError::Newer`]: nothing was touched.
+pub(super) fn open(home: &Home, manifest: Option<Manifest>) -> Result<Opened, StoreError> {
+    match check(home, manifest.as_ref()) {
+        Ok(ledger) => Ok(Opened { ledger, manifest: manifest.unwrap_or_default() }),
+        Err(StoreError::Damaged(why)) => rebuild(home, manifest.unwrap_or_default(), &why),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens what is there and compares it with what must be there.
+///
+/// # Errors
+/// [`StoreError::Damaged`] also for a panic, a hang and what is missing.
+pub(super) fn check(home: &Home, manifest: Option<&Manifest>) -> Result<Ledger, StoreError> {
+    if let Some(why) = home.medium.condemned()? {
+        return Err(StoreError::Damaged(why));
+    }
+    let ledger = open_in_time(home)?;
+    let found = ledger.accounts();
+    let is_empty = found.iter().all(|account| account.rows == 0);
+    match manifest {
+        Some(Manifest { accounts, .. }) if !may_follow(&found, accounts) => {
+            Err(StoreError::Damaged(format!("found {}, but {} was durable", said(&found), said(accounts))))
+        }
+        None if is_empty && dump::newest(home)?.is_some() => {
+            Err(StoreError::Damaged("empty, though there is a dump of it".to_owned()))
+        }
+        _ => Ok(ledger),
+    }
+}
+
+fn said(accounts: &[Account]) -> String {
+    let each = Tree::ALL.iter().zip(accounts);
+    let each =
+        each.map(|(tree, Account { epoch, rows, .. })| format!("{rows} {} of epoch {epoch}", tree.name()));
+    each.collect::<Vec<_>>().join(" and ")
+}
+
+/// Opens and reads everything on a thread that may panic or hang.
+fn open_in_time(home: &Home) -> Result<Ledger, StoreError> {
+    let (done, opened) = sync_channel(1);
+    let medium = home.medium.clone();
+    // A panic ends the thread and drops `done`. Nobody listens only after the time limit.
+    let open = move || drop(done.send(medium.open().and_then(Ledger::check)));
+    thread::Builder::new().name("forebay-store-open".into()).spawn(open)?;
+    opened.recv_timeout(home.open_limit).unwrap_or_else(|error| {
+        Err(StoreError::Damaged(match error {
+            RecvTimeoutError::Timeout => format!("opening took longer than {:?}", home.open_limit),
+            RecvTimeoutError::Disconnected => "opening panicked".to_owned(),
+        }))
+    })
+}
+
+/// Sets what is there aside and fills an empty store from the newest dump that is whole; without one it stays
+/// empty, and lanes rebuild all states from the journal. Sinks' cursors come from the manifest, which is newer.
+///
+/// # Errors
+/// As [`open`]; asked again, it begins anew.
+pub(super) fn rebuild(home: &Home, mut manifest: Manifest, why: &str) -> Result<Opened, StoreError> {
+    let started = clock::monotonic();
+    let place = home.medium.set_aside()?;
+    StoreDamaged { why, place: place.as_deref() }.record(&home.metrics);
+    let dump = dump::newest(home)?;
+    let filled = fill(home, &manifest, dump.as_ref());
+    let ledger = match filled {
+        Ok(ledger) => ledger,
+        Err(error) => {
+            home.medium.discard()?;
+            return Err(error);
+        }
+    };
+    let kept =
+        manifest.sinks.keys().filter_map(|name| Some((name.clone(), manifest.marks.get(name)?.clone())));
+    let kept: Vec<_> = kept.collect();
+    manifest.marks = dump.as_ref().map(|dump| dump.header.marks.clone()).unwrap_or_default();
+    kept.into_iter().for_each(|(name, mark)| manifest.marks.set(&name, mark));
+    manifest.accounts = ledger.accounts();
+    manifest.save(&home.manifest)?;
+    let (dump, rows) = (dump.map(|dump| dump.path.display().to_string()), said(&ledger.accounts()));
+    StoreRestored { dump: dump.as_deref(), rows: &rows, took: started.elapsed() }.record(&home.metrics);
+    Ok(Opened { ledger, manifest })
+}
+
+fn fill(home: &Home, manifest: &Manifest, dump: Option<&dump::Dump>) -> Result<Ledger, StoreError> {
+    let backend: Arc<dyn Backend> = home.medium.open()?;
+    let ledger = Ledger::filling(backend);
+    if let Some(dump) = dump {
+        let mut batches = Tree::ALL.map(|_| Batch::new());
+        for row in dump.rows()? {
+            let (tree, name, bytes) = row?;
+            let batch = &mut batches[tree as usize];
+            pieces::put(&ledger, tree, (&name, &bytes), batch)?;
+            if batch.len() >= BATCH_KEYS_MAX {
+                ledger.apply(tree, std::mem::take(batch))?;
+            }
+        }
+        Tree::ALL.into_iter().zip(batches).try_for_each(|(tree, batch)| ledger.apply(tree, batch))?;
+    }
+    let mut cursors = Batch::new();
+    for (name, row) in &manifest.sinks {
+        pieces::put(&ledger, Tree::Cursors, (name.as_bytes(), row.as_bytes()), &mut cursors)?;
+    }
+    ledger.apply(Tree::Cursors, cursors)?;
+    let epoch = manifest.accounts.iter().map(|account| account.epoch).max().unwrap_or(0);
+    ledger.filled(epoch)
+}
