@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{Admin, AdminSocket};
 use crate::config::Config;
 use crate::deliver::{Courier, Ports};
-use crate::engine::{Engine, EngineSettings};
+use crate::engine::EngineSettings;
 use crate::http_client::HttpClient;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
@@ -30,16 +30,18 @@ use crate::listen::{self, Door, Listening, Parts, Room};
 use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
-use crate::store::{Manifest, Setup, Store};
+use crate::store::{Manifest, Store};
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
 
 pub mod pages;
 pub mod ports;
+pub mod processing;
 mod room;
 
 use pages::{AdminPages, Overview};
-use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors};
+use ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors, cursor_name};
+use processing::Processing;
 use room::Meter;
 
 /// Time from one checkpoint of a lane to the next.
@@ -64,8 +66,7 @@ pub struct App {
     listening: Vec<Listening>,
     listeners: Stage,
     ticks: Stage,
-    engine: Engine,
-    deliveries: Stage,
+    processing: Processing,
     admin: Stage,
     started: Instant,
     /// Held for as long as the data directory is ours.
@@ -101,15 +102,18 @@ impl App {
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
         let lock = lock(data_dir)?;
         let socket = admin_socket(&config.gateway.admin)?;
-        let dir = data_dir.join("state");
-        let manifest = Manifest::read(&dir)?;
+        let mut manifest = Manifest::read(&processing::state_dir(&config))?;
         let floor = manifest.as_ref().map_or(Offset(0), |known| known.floor(StreamName::Readings));
         let journal = Arc::new(open_journal(&config, floor, &metrics)?);
-        let setup = Setup { dir, journal: journal.id.clone(), metrics: metrics.clone() };
-        let store = Arc::new(Store::open_with(setup, manifest)?);
+        processing::note_beginnings(&config, &journal, &mut manifest)?;
         announce(&config, &journal, &metrics).await?;
-        let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
-        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
+        let parts = processing::Parts {
+            config: config.clone(),
+            journal: journal.clone(),
+            metrics: metrics.clone(),
+            manifest,
+        };
+        let processing = Processing::start(parts).await?;
         let ticks = start_ticks(&journal);
         let listening = bound.listening();
         let overview = Arc::new(Overview {
@@ -117,7 +121,7 @@ impl App {
             metrics: metrics.clone(),
             journal: journal.clone(),
             listening: listening.clone(),
-            lanes: engine.lanes(),
+            processing: processing.view(),
             started,
         });
         let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview));
@@ -138,8 +142,7 @@ impl App {
             listening,
             listeners,
             ticks,
-            engine,
-            deliveries,
+            processing,
             admin,
             started,
             _lock: lock,
@@ -159,20 +162,14 @@ impl App {
     /// Drains every stage, the first one first.
     ///
     /// # Errors
-    /// The first lane that did not end well.
+    /// Why processing did not start, or the first lane that did not end well.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.listeners.end().await;
         self.ticks.end().await;
-        let failed = tokio::time::timeout(LANES_GRACE, self.engine.stop()).await;
-        let failed =
-            failed.context("lanes did not end in time; their input is processed at the next start")?;
-        self.deliveries.end().await;
+        let ended = self.processing.stop().await;
         self.journal.close().await;
         self.admin.end().await;
-        match failed.into_iter().next() {
-            Some((lane, error)) => Err(error).with_context(|| format!("lane {lane}")),
-            None => Ok(()),
-        }
+        ended
     }
 }
 
@@ -266,7 +263,8 @@ async fn start_deliveries(
     };
     for sink in &config.sinks {
         let wants = routes.wants(&sink.name);
-        let streams = wants.streams().into_iter().map(|name| stream(journal, name)).collect();
+        let begin = |name| store.begin(&cursor_name(&sink.name), name);
+        let streams = wants.streams().into_iter().map(|name| stream(journal, name, begin(name))).collect();
         let mut courier = Courier::open(sink, wants, streams, ports.clone())?;
         courier.begin().await?;
         stage.tasks.spawn(courier.run(stage.stop.clone()));
@@ -274,13 +272,13 @@ async fn start_deliveries(
     Ok(stage)
 }
 
-fn stream(journal: &Journal, name: StreamName) -> Box<dyn Stream> {
+fn stream(journal: &Journal, name: StreamName, begin: Option<Offset>) -> Box<dyn Stream> {
     let stream = match name {
         StreamName::Readings => &journal.readings,
         StreamName::Results => &journal.results,
         StreamName::DeadLetters => &journal.dead_letters,
     };
-    Box::new(JournalStream::new(name, stream.clone()))
+    Box::new(JournalStream::new(name, stream.clone(), begin))
 }
 
 /// Journals the clock once a second. Service time goes on where the last run left it.
@@ -325,7 +323,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // Processing that stands still must not look alive: whoever supervises us starts us anew.
-            () = app.engine.failed() => break,
+            () = app.processing.failed() => break,
             _ = hangup.recv() => tracing::warn!("reload is not in this version: restart for a changed configuration"),
         }
     }

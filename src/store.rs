@@ -10,6 +10,7 @@
 //! crash, or its loss is found at the next opening; a full disk is an error and never damage.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Offset, StreamName};
@@ -32,7 +33,6 @@ mod dump;
 pub(crate) mod memory;
 
 use backend::{Batch, Tree};
-pub use dump::Pace;
 pub use error::StoreError;
 pub(crate) use home::Home;
 pub use home::Setup;
@@ -40,6 +40,7 @@ pub use keys::StateKey;
 use ledger::{FORMAT, Ledger};
 pub use manifest::{Manifest, Past, Reader};
 pub use marks::{Mark, Marks};
+pub use opening::Found;
 use opening::Opened;
 
 /// Most keys of one batch, but for those of one state; more makes sled's memory jump.
@@ -56,6 +57,7 @@ pub struct Store {
     manifest: Mutex<Manifest>,
     /// What the newest dump needs of the journal.
     dumped: Mutex<Option<Arc<Marks>>>,
+    found: Found,
 }
 
 enum State {
@@ -98,9 +100,14 @@ impl Store {
 
     /// As [`Self::open_with`], over whatever medium `home` has.
     pub(crate) fn over(home: Home, manifest: Option<Manifest>) -> Result<Self, StoreError> {
-        let Opened { ledger, manifest } = opening::open(&home, manifest)?;
+        let Opened { ledger, manifest, found } = opening::open(&home, manifest)?;
         let state = Mutex::new(State::Open(Arc::new(ledger)));
-        Ok(Self { home, state, manifest: Mutex::new(manifest), dumped: Mutex::default() })
+        Ok(Self { home, state, manifest: Mutex::new(manifest), dumped: Mutex::default(), found })
+    }
+
+    /// What opening found.
+    pub fn found(&self) -> Found {
+        self.found
     }
 
     /// The state of `key`, if it has one.
@@ -193,6 +200,31 @@ impl Store {
         })
     }
 
+    /// Names of the cursors that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cursor_names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.with(|ledger| keys::of_cursors(ledger, prefix))
+    }
+
+    /// Removes the states of `lane`, then the cursor called `cursor`; durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left is removed by another call.
+    pub fn remove_lane(&self, lane: &str, cursor: &str) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            for prefix in keys::prefixes_of(lane) {
+                pieces::remove(ledger, Tree::States, &prefix)?;
+            }
+            pieces::remove(ledger, Tree::Cursors, &pieces::prefix(cursor.as_bytes()))?;
+            let mut manifest = lock(&self.manifest);
+            manifest.accounts = ledger.flush()?;
+            manifest.marks.forget(cursor);
+            manifest.save(&self.home.manifest)
+        })
+    }
+
     /// Makes everything written durable.
     ///
     /// # Errors
@@ -206,11 +238,11 @@ impl Store {
         lock(&self.manifest).begin(name, stream)
     }
 
-    /// Writes all rows to a new dump, reads it back and removes old ones.
+    /// Writes all rows to a new dump, at leisure, reads it back and removes old ones.
     ///
     /// # Errors
     /// [`StoreError`]: the older dumps stay.
-    pub fn dump(&self, pace: Pace) -> Result<(), StoreError> {
+    pub fn dump(&self) -> Result<(), StoreError> {
         let started = clock::monotonic();
         let written = self.with(|ledger| {
             let marks = {
@@ -219,12 +251,17 @@ impl Store {
                 manifest.save(&self.home.manifest)?;
                 manifest.marks.clone()
             };
-            dump::write(&self.home, ledger, marks, pace)
+            dump::write(&self.home, ledger, marks)
         })?;
         StoreDumped { path: &written.path.display(), rows: written.rows, took: started.elapsed() }
             .record(&self.home.metrics);
         *lock(&self.dumped) = Some(Arc::new(written.header.marks));
         Ok(())
+    }
+
+    /// From now on dumps, also one under way, are written as fast as can be: somebody waits.
+    pub fn hurry(&self) {
+        self.home.is_hurried.store(true, Ordering::Relaxed);
     }
 
     /// What the newest dump that was read back needs of the journal: nothing from these marks on may be removed.

@@ -5,6 +5,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::watch;
+
+use super::processing::View;
 use crate::admin::status::{AlertStatus, LaneStatus, ListenerStatus, SinkStatus, Status, StreamStatus};
 use crate::admin::{Admin, Readiness, StatusSource};
 use crate::config::{Config, ListenerKind};
@@ -20,7 +23,7 @@ pub struct Overview {
     pub(super) metrics: Arc<Metrics>,
     pub(super) journal: Arc<Journal>,
     pub(super) listening: Vec<Listening>,
-    pub(super) lanes: Vec<LaneView>,
+    pub(super) processing: watch::Receiver<View>,
     pub(super) started: Instant,
 }
 
@@ -40,7 +43,11 @@ impl Readiness for Overview {
             Some((name, _)) => {
                 Err(format!("the {} stream takes nothing: disk full or failed", name.as_str()))
             }
-            None => Ok(()),
+            // Processing that waits for a full disk: intake cannot take anything either.
+            None => match &*self.processing.borrow() {
+                View::Waits(why) => Err(why.clone()),
+                View::Starts | View::Runs(_) => Ok(()),
+            },
         }
     }
 }
@@ -55,7 +62,7 @@ impl StatusSource for Overview {
             not_ready: self.ready().err(),
             listeners: self.listening.iter().map(listener).collect(),
             streams: self.streams().map(|(name, stream)| self.stream(name, stream)).collect(),
-            lanes: self.lanes.iter().map(|lane| self.lane(lane)).collect(),
+            lanes: self.processing.borrow().lanes().iter().map(|lane| self.lane(lane)).collect(),
             sinks: self.config.sinks.iter().map(|sink| self.sink(&sink.name)).collect(),
             alerts: self.config.alerts.iter().map(|alert| self.alert(&alert.name)).collect(),
             disk_free_bytes: u64::try_from(self.metrics.disk_free_bytes.get()).unwrap_or_default(),

@@ -21,13 +21,15 @@ pub struct JournalStream {
     name: StreamName,
     stream: journal::Stream,
     reader: Reader,
+    begin: Option<Offset>,
 }
 
 impl JournalStream {
-    /// The stream called `name`, from its oldest record on until it is told where to go.
-    pub fn new(name: StreamName, stream: journal::Stream) -> Self {
+    /// The stream called `name`, from its oldest record on until it is told where to go. A new reader begins at
+    /// `begin`, or at the end.
+    pub fn new(name: StreamName, stream: journal::Stream, begin: Option<Offset>) -> Self {
         let reader = stream.reader(stream.oldest());
-        Self { name, stream, reader }
+        Self { name, stream, reader, begin }
     }
 }
 
@@ -42,6 +44,10 @@ impl Stream for JournalStream {
 
     fn tail(&self) -> Offset {
         self.stream.durable()
+    }
+
+    fn begin(&self) -> Offset {
+        self.begin.map_or(self.tail(), |begin| begin.max(self.earliest()))
     }
 
     fn seek(&mut self, to: Offset) {

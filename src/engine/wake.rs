@@ -67,5 +67,42 @@ impl Wake {
 
 /// What a row's meaning depends on.
 fn stamp(plan: &LanePlan) -> u64 {
-    ResultId::EMPTY.with_text(env!("CARGO_PKG_VERSION")).with_text(&plan.config.hash).short()
+    let stamp = ResultId::EMPTY.with_text(env!("CARGO_PKG_VERSION")).with_text(&plan.config.hash);
+    let pipelines = plan.keyings.iter().flat_map(|keying| &keying.pipelines);
+    pipelines.fold(stamp, |stamp, pipeline| stamp.with_number(pipeline.index as u64)).short()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn plan(text: &str) -> LanePlan {
+        let source = "[source.s]\ntopic = \"s/{id}\"\n[alert.gone]\non = \"s\"\nabsent = \"5m\"\n";
+        let (config, _) =
+            crate::config::from_text("c", &format!("{source}{text}"), std::path::Path::new("/")).unwrap();
+        LanePlan::new(&Arc::new(config), &"main".into(), "j")
+    }
+
+    const SHARED: &str = r#"
+        [pipeline.p]
+        from = ["s"]
+        window = { kind = "tumbling", size = "1m" }
+        watermark = { scope = "source" }
+        select = { n = "count()" }
+    "#;
+
+    #[test]
+    fn a_row_comes_back_under_its_own_configuration_only() {
+        let plan_of = plan(SHARED);
+        for (service_ns, ends_ms, firing) in
+            [(None, vec![], vec![]), (Some(0), vec![(0, -5)], vec![0]), (Some(u64::MAX - 1), vec![], vec![])]
+        {
+            let wake = Wake { due: Due { service_ns, ends_ms }, firing };
+            let row = wake.encode(&plan_of);
+            assert_eq!(Wake::decode(&plan_of, &row).as_ref(), Some(&wake));
+            assert_eq!(Wake::decode(&plan(&format!("{SHARED}# edited")), &row), None);
+            assert!((0..row.len()).all(|end| Wake::decode(&plan_of, &row[..end]).is_none()));
+        }
+    }
 }

@@ -10,6 +10,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -25,22 +26,13 @@ use crate::telemetry::clock;
 /// Dumps that are kept.
 const KEPT: usize = 2;
 /// Rows that are written before the pace is looked at.
-const BURST_ROWS: usize = 256;
-/// A gentle dump rests so many times as long as it has worked: it takes a tenth of a core.
+const BURST_ROWS: u64 = 256;
+/// It rests so many times as long as it has worked: it takes a tenth of a core. Not in a hurry.
 const REST_FACTOR: u32 = 9;
 /// Longest header.
 const HEADER_BYTES_MAX: u64 = 16 << 20;
 /// Stands in the place of a tree behind the last row.
 const END: u8 = 0xff;
-
-/// How fast a dump is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Beside the gateway's work.
-    Gentle,
-    /// There is nothing else to do.
-    Full,
-}
 
 /// What a dump says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,7 +61,7 @@ pub(super) type DumpedRow = (Tree, Vec<u8>, Vec<u8>);
 ///
 /// # Errors
 /// [`StoreError`]: the older dumps stay.
-pub(super) fn write(home: &Home, ledger: &Ledger, marks: Marks, pace: Pace) -> Result<Dump, StoreError> {
+pub(super) fn write(home: &Home, ledger: &Ledger, marks: Marks) -> Result<Dump, StoreError> {
     let journal = home.journal.to_string();
     let header = Header { format: FORMAT, journal, made_ms: clock::now().floor_millis(), marks };
     let folder = home.dumps.parent().expect("dumps lie in a folder of their own");
@@ -78,7 +70,7 @@ pub(super) fn write(home: &Home, ledger: &Ledger, marks: Marks, pace: Pace) -> R
     let older = files::numbered(&home.dumps, "-")?;
     let path =
         home.dumps.with_file_name(format!("dump-{}", older.last().map_or(1, |(number, _)| number + 1)));
-    if let Err(error) = write_new(&path, ledger, &header, pace) {
+    if let Err(error) = write_new(home, &path, ledger, &header) {
         // It takes room that somebody may be waiting for.
         let _ = fs::remove_file(files::new_name(&path));
         return Err(error);
@@ -91,7 +83,7 @@ pub(super) fn write(home: &Home, ledger: &Ledger, marks: Marks, pace: Pace) -> R
     Ok(dump)
 }
 
-fn write_new(path: &Path, ledger: &Ledger, header: &Header, pace: Pace) -> Result<(), StoreError> {
+fn write_new(home: &Home, path: &Path, ledger: &Ledger, header: &Header) -> Result<(), StoreError> {
     let mut out = Summed { inner: BufWriter::new(File::create(files::new_name(path))?), crc: 0 };
     serde_json::to_writer(&mut out, header).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
@@ -110,7 +102,7 @@ fn write_new(path: &Path, ledger: &Ledger, header: &Header, pace: Pace) -> Resul
             out.write_all(&head)?;
             out.write_all(&value)?;
             rows += 1;
-            if pace == Pace::Gentle && rows % BURST_ROWS as u64 == 0 {
+            if rows % BURST_ROWS == 0 && !home.is_hurried.load(Ordering::Relaxed) {
                 since = rest(since);
             }
         }

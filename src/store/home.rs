@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::backend::Medium;
@@ -33,6 +34,8 @@ pub(crate) struct Home {
     pub(super) journal: Arc<str>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) open_limit: Duration,
+    /// Whether somebody waits for a dump under way.
+    pub(super) is_hurried: Arc<AtomicBool>,
 }
 
 /// The manifest of the store in `dir`.
@@ -49,6 +52,7 @@ impl Home {
             journal,
             metrics,
             open_limit: OPEN_LIMIT,
+            is_hurried: Arc::default(),
         }
     }
 

@@ -30,9 +30,26 @@ impl StateKey<'_> {
     }
 }
 
+/// What the keys of all rows of `lane` in the states begin with.
+pub(super) fn prefixes_of(lane: &str) -> [Vec<u8>; 2] {
+    let states = [lane.as_bytes(), &[0]].concat();
+    [[&[DUE], states.as_slice()].concat(), states]
+}
+
+/// Names of the cursors that begin with `prefix`.
+pub(super) fn of_cursors(ledger: &Ledger, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::new();
+    for row in ledger.scan(Tree::Cursors, prefix.as_bytes()) {
+        let (key, _) = row?;
+        let name = pieces::name_of_head(&key).map(|name| String::from_utf8_lossy(name).into_owned());
+        names.extend(name);
+    }
+    Ok(names)
+}
+
 /// Grouping and key of every state of `lane`.
 pub(super) fn of_states(ledger: &Ledger, lane: &str) -> Result<Vec<(u64, String)>, StoreError> {
-    let prefix = [lane.as_bytes(), &[0]].concat();
+    let [_, prefix] = prefixes_of(lane);
     let mut keys = Vec::new();
     for row in ledger.scan(Tree::States, &prefix) {
         let (key, _) = row?;
@@ -45,7 +62,7 @@ pub(super) fn of_states(ledger: &Ledger, lane: &str) -> Result<Vec<(u64, String)
 
 /// When the states of `lane` are due.
 pub(super) fn dues(ledger: &Ledger, lane: &str) -> Result<Vec<DueRow>, StoreError> {
-    let prefix = [&[DUE], lane.as_bytes(), &[0]].concat();
+    let [prefix, _] = prefixes_of(lane);
     let mut dues = Vec::new();
     for row in ledger.scan(Tree::States, &prefix) {
         let (key, head) = row?;

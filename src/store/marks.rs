@@ -25,6 +25,11 @@ impl Marks {
         self.0.insert(name.to_owned(), mark);
     }
 
+    /// Takes `name` out.
+    pub fn forget(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
     /// Names and marks.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Mark)> {
         self.0.iter().map(|(name, mark)| (name.as_str(), mark))

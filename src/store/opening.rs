@@ -23,6 +23,16 @@ use crate::telemetry::facts::{Fact, StoreDamaged, StoreRestored};
 pub(super) struct Opened {
     pub(super) ledger: Ledger,
     pub(super) manifest: Manifest,
+    pub(super) found: Found,
+}
+
+/// What opening found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What was written.
+    Whole,
+    /// Damage: it is a new store, filled from a dump if there was one.
+    Restored,
 }
 
 /// Opens what is there. What is damaged is set aside and restored.
@@ -31,7 +41,7 @@ pub(super) struct Opened {
 /// [`StoreError::Full`] and the disk's errors: try again later. [`StoreError::Newer`]: nothing was touched.
 pub(super) fn open(home: &Home, manifest: Option<Manifest>) -> Result<Opened, StoreError> {
     match check(home, manifest.as_ref()) {
-        Ok(ledger) => Ok(Opened { ledger, manifest: manifest.unwrap_or_default() }),
+        Ok(ledger) => Ok(Opened { ledger, manifest: manifest.unwrap_or_default(), found: Found::Whole }),
         Err(StoreError::Damaged(why)) => rebuild(home, manifest.unwrap_or_default(), &why),
         Err(error) => Err(error),
     }
@@ -108,7 +118,7 @@ pub(super) fn rebuild(home: &Home, mut manifest: Manifest, why: &str) -> Result<
     manifest.save(&home.manifest)?;
     let (dump, rows) = (dump.map(|dump| dump.path.display().to_string()), said(&ledger.accounts()));
     StoreRestored { dump: dump.as_deref(), rows: &rows, took: started.elapsed() }.record(&home.metrics);
-    Ok(Opened { ledger, manifest })
+    Ok(Opened { ledger, manifest, found: Found::Restored })
 }
 
 fn fill(home: &Home, manifest: &Manifest, dump: Option<&dump::Dump>) -> Result<Ledger, StoreError> {

@@ -3,9 +3,9 @@
 //! The first piece begins with the length and the crc32c of the whole value. Only pieces that differ are written
 //! again (the ledger compares), and those behind the end of a value that has become shorter are removed.
 
-use super::StoreError;
 use super::backend::{Batch, Tree};
 use super::ledger::Ledger;
+use super::{BATCH_KEYS_MAX, StoreError};
 use crate::model::bytes::{Input, put_varint};
 
 /// Largest value of one sled row: well below half of sled's blob threshold with 16 items a leaf.
@@ -43,6 +43,23 @@ pub(super) fn put(
     let old_count = old.and_then(|head| pieces_behind(&head)).unwrap_or(0);
     batch.extend((count..old_count).map(|at| (piece_key(name, at), None)));
     Ok(())
+}
+
+/// What the keys of all pieces of `name` begin with.
+pub(super) fn prefix(name: &[u8]) -> Vec<u8> {
+    [name, &[PIECE_MARK]].concat()
+}
+
+/// Removes the rows whose keys begin with `prefix`, in batches.
+pub(super) fn remove(ledger: &Ledger, tree: Tree, prefix: &[u8]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    for row in ledger.scan(tree, prefix) {
+        batch.insert(row?.0, None);
+        if batch.len() >= BATCH_KEYS_MAX {
+            ledger.apply(tree, std::mem::take(&mut batch))?;
+        }
+    }
+    ledger.apply(tree, batch)
 }
 
 /// How many pieces the value has that `head` begins.

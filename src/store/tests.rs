@@ -125,3 +125,28 @@ fn only_pieces_that_differ_are_written_and_stale_ones_go() {
     assert_eq!(site.disk.rows(), rows - 3, "four pieces became one");
     assert_eq!(store.state(&key("a")).expect("reads"), Some(vec![2; 10]));
 }
+
+#[test]
+fn a_removed_lane_leaves_its_neighbours() {
+    let site = Site::new();
+    let lanes = ["main", "main+birth-7", "mai"];
+    {
+        let store = site.open().expect("opens");
+        for lane in lanes {
+            let keys: Vec<String> = (0..BATCH_KEYS_MAX + 3).map(|n| n.to_string()).collect();
+            let key = |key| StateKey { lane, keying: 0, key };
+            store
+                .put_states(keys.iter().map(|name| StateRow { key: key(name), state: &[1, 2], due: &[3] }))
+                .expect("writes");
+            store.commit(&format!("lane/{lane}"), &value(20_000), at(5)).expect("writes");
+        }
+        assert_eq!(store.cursor_names("lane/main").expect("reads"), ["lane/main", "lane/main+birth-7"]);
+        store.remove_lane("main", "lane/main").expect("removes");
+    }
+    let (store, damaged) = site.reopened();
+    let counts =
+        lanes.map(|lane| (store.keys(lane).expect("reads").len(), store.dues(lane).expect("reads").len()));
+    let all = BATCH_KEYS_MAX + 3;
+    assert_eq!((damaged, counts), (0, [(0, 0), (all, all), (all, all)]));
+    assert_eq!(store.cursor_names("lane/").expect("reads"), ["lane/mai", "lane/main+birth-7"]);
+}

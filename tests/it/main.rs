@@ -17,3 +17,4 @@ mod mqtt;
 mod oracle;
 mod refusals;
 mod sinks;
+mod store;

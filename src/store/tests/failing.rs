@@ -52,7 +52,7 @@ fn run(store: &Store, act: &Act, model: &mut Model) -> Result<(), StoreError> {
             set("lane/main", vec![n]);
         }
         Act::Flush => store.flush()?,
-        Act::Dump => store.dump(Pace::Full)?,
+        Act::Dump => store.dump()?,
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ fn make(dir: &Path) -> (Contents, Contents) {
     let dumped = {
         let (store, _) = open(dir);
         fill(&store, 0);
-        store.dump(Pace::Full).expect("dumps");
+        store.dump().expect("dumps");
         contents(&store, &CURSORS)
     };
     let (store, damaged) = open(dir);

@@ -16,7 +16,7 @@ fn filled(site: &Site) -> Vec<(String, Vec<u8>)> {
     }
     store.put_sink("sink/log", "{\"at\":5}", at(5)).expect("writes");
     store.commit("lane/main", b"c1", at(10)).expect("writes");
-    store.dump(Pace::Full).expect("dumps");
+    store.dump().expect("dumps");
     store.put_sink("sink/log", "{\"at\":7}", at(7)).expect("writes");
     store.commit("lane/main", b"c1", at(10)).expect("writes");
     contents(&store, &CURSORS)
@@ -170,7 +170,7 @@ fn damaged_dumps_are_passed_over_and_the_newest_two_kept() {
     for n in 1..=3_u8 {
         put(&store, "a", &[n], b"").expect("writes");
         store.commit("lane/main", &[n], at(n.into())).expect("writes");
-        store.dump(Pace::Gentle).expect("dumps");
+        store.dump().expect("dumps");
         assert_eq!(store.dumped().expect("there is one").get("lane/main"), Some(&at(n.into())));
     }
     drop(store);
