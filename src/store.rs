@@ -27,6 +27,7 @@ mod pieces;
 mod keys;
 mod marks;
 mod manifest;
+mod outside;
 mod opening;
 mod dump;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use manifest::{Manifest, Past, Reader};
 pub use marks::{Mark, Marks};
 pub use opening::Found;
 use opening::Opened;
+use outside::{Entry, Outside};
 
 /// Most keys of one batch, but for those of one state; more makes sled's memory jump.
 const BATCH_KEYS_MAX: usize = 1_000;
@@ -54,7 +56,7 @@ pub struct Store {
     home: Home,
     state: Mutex<State>,
     /// Held while it is written, so that no older one replaces a newer one.
-    manifest: Mutex<Manifest>,
+    outside: Mutex<Outside>,
     /// What the newest dump needs of the journal.
     dumped: Mutex<Option<Arc<Marks>>>,
     found: Found,
@@ -100,9 +102,9 @@ impl Store {
 
     /// As [`Self::open_with`], over whatever medium `home` has.
     pub(crate) fn over(home: Home, manifest: Option<Manifest>) -> Result<Self, StoreError> {
-        let Opened { ledger, manifest, found } = opening::open(&home, manifest)?;
+        let Opened { ledger, outside, found } = opening::open(&home, manifest.unwrap_or_default())?;
         let state = Mutex::new(State::Open(Arc::new(ledger)));
-        Ok(Self { home, state, manifest: Mutex::new(manifest), dumped: Mutex::default(), found })
+        Ok(Self { home, state, outside: Mutex::new(outside), dumped: Mutex::default(), found })
     }
 
     /// What opening found.
@@ -171,18 +173,16 @@ impl Store {
         })
     }
 
-    /// As [`Self::put_cursor`] for a sink, which stands at `mark`. A restored store has the cursor again, as of the
-    /// last [`Self::commit`] of anybody.
+    /// Writes the cursor of a sink, which stands at `mark`. It is on disk when this returns, and a restored store
+    /// has it again.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_sink(&self, name: &str, text: &str, mark: Mark) -> Result<(), StoreError> {
-        self.put_cursor(name, text.as_bytes())?;
-        let mut manifest = lock(&self.manifest);
-        manifest.marks.set(name, mark);
-        manifest.sinks.insert(name.to_owned(), text.to_owned());
-        manifest.begins.remove(name);
-        Ok(())
+        self.with(|ledger| {
+            put_cursor(ledger, name, text.as_bytes())?;
+            lock(&self.outside).commit(Entry { name: name.to_owned(), mark, text: text.to_owned() })
+        })
     }
 
     /// As [`Self::put_cursor`] for a lane's checkpoint, which stands at `mark`. From now on a store that does not
@@ -193,10 +193,10 @@ impl Store {
     pub fn commit(&self, name: &str, bytes: &[u8], mark: Mark) -> Result<(), StoreError> {
         self.with(|ledger| {
             put_cursor(ledger, name, bytes)?;
-            let mut manifest = lock(&self.manifest);
-            manifest.accounts = ledger.flush()?;
-            manifest.marks.set(name, mark);
-            manifest.save(&self.home.manifest)
+            let mut outside = lock(&self.outside);
+            let accounts = ledger.flush()?;
+            outside.manifest.marks.set(name, mark);
+            outside.save(accounts)
         })
     }
 
@@ -218,10 +218,10 @@ impl Store {
                 pieces::remove(ledger, Tree::States, &prefix)?;
             }
             pieces::remove(ledger, Tree::Cursors, &pieces::prefix(cursor.as_bytes()))?;
-            let mut manifest = lock(&self.manifest);
-            manifest.accounts = ledger.flush()?;
-            manifest.marks.forget(cursor);
-            manifest.save(&self.home.manifest)
+            let mut outside = lock(&self.outside);
+            let accounts = ledger.flush()?;
+            outside.manifest.marks.forget(cursor);
+            outside.save(accounts)
         })
     }
 
@@ -235,7 +235,7 @@ impl Store {
 
     /// Where the reader called `name` begins if it has no cursor: the stream's end when it was first seen.
     pub fn begin(&self, name: &str, stream: StreamName) -> Option<Offset> {
-        lock(&self.manifest).begin(name, stream)
+        lock(&self.outside).manifest.begin(name, stream)
     }
 
     /// Writes all rows to a new dump, at leisure, reads it back and removes old ones.
@@ -246,10 +246,9 @@ impl Store {
         let started = clock::monotonic();
         let written = self.with(|ledger| {
             let marks = {
-                let mut manifest = lock(&self.manifest);
-                manifest.accounts = ledger.flush()?;
-                manifest.save(&self.home.manifest)?;
-                manifest.marks.clone()
+                let mut outside = lock(&self.outside);
+                outside.save(ledger.flush()?)?;
+                outside.manifest.marks.clone()
             };
             dump::write(&self.home, ledger, marks)
         })?;
@@ -297,9 +296,9 @@ impl Store {
     pub fn rebuild(&self) -> Result<(), StoreError> {
         let mut state = lock(&self.state);
         let State::Damaged(why) = &*state else { return Ok(()) };
-        let mut manifest = lock(&self.manifest);
-        let opened = opening::rebuild(&self.home, manifest.clone(), why)?;
-        *manifest = opened.manifest;
+        let mut outside = lock(&self.outside);
+        let opened = opening::rebuild(&self.home, outside.manifest.clone(), why)?;
+        *outside = opened.outside;
         *state = State::Open(Arc::new(opened.ledger));
         Ok(())
     }
@@ -328,8 +327,8 @@ impl Store {
             State::Damaged(why) => return Err(StoreError::Damaged(why.clone())),
             State::Closed => {}
         }
-        let manifest = lock(&self.manifest).clone();
-        let checked = opening::check(&self.home, Some(&manifest)).inspect_err(|error| {
+        let manifest = lock(&self.outside).manifest.clone();
+        let checked = opening::check(&self.home, &manifest).inspect_err(|error| {
             if let StoreError::Damaged(why) = error {
                 *state = self.condemned(why);
             }

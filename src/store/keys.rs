@@ -44,6 +44,8 @@ pub(super) fn of_cursors(ledger: &Ledger, prefix: &str) -> Result<Vec<String>, S
         let name = pieces::name_of_head(&key).map(|name| String::from_utf8_lossy(name).into_owned());
         names.extend(name);
     }
+    // The mark behind a name is greater than any letter.
+    names.sort();
     Ok(names)
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ledger::Accounts;
 use super::marks::{Mark, Marks};
+use super::outside::{self, Entry};
 use super::{FORMAT, StoreError, files, home};
 use crate::model::{Offset, StreamName};
 
@@ -95,11 +96,38 @@ impl Manifest {
         self.begins.get(name)?.get(&stream).copied()
     }
 
-    /// The manifest at `path`; `None` if there is none, or none that can be believed.
+    /// The manifest at `path` with what sinks have committed since; `None` if there is none that can be believed.
     ///
     /// # Errors
     /// [`StoreError::Newer`], or the disk's.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, StoreError> {
+        let mut found = Self::load_alone(path)?;
+        let commits = outside::commits(path)?;
+        if !commits.is_empty() {
+            let manifest = found.get_or_insert_default();
+            commits.into_iter().for_each(|entry| manifest.take_over(entry));
+        }
+        Ok(found)
+    }
+
+    /// Takes note of a sink's commit.
+    pub(super) fn take_over(&mut self, Entry { name, mark, text }: Entry) {
+        self.marks.set(&name, mark);
+        self.begins.remove(&name);
+        self.sinks.insert(name, text);
+    }
+
+    /// The store was filled from a dump with `marks`: what lanes did since is undone, what sinks did is not.
+    pub(super) fn restored(&mut self, mut marks: Marks) {
+        for name in self.sinks.keys() {
+            if let Some(mark) = self.marks.get(name) {
+                marks.set(name, mark.clone());
+            }
+        }
+        self.marks = marks;
+    }
+
+    fn load_alone(path: &Path) -> Result<Option<Self>, StoreError> {
         let bytes = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,

@@ -13,8 +13,9 @@ use std::thread;
 
 use super::backend::{Backend, Batch, Tree};
 use super::home::Home;
-use super::ledger::{Account, Ledger, may_follow};
+use super::ledger::{Account, Accounts, Ledger, may_follow};
 use super::manifest::Manifest;
+use super::outside::Outside;
 use super::{BATCH_KEYS_MAX, StoreError, dump, pieces};
 use crate::telemetry::clock;
 use crate::telemetry::facts::{Fact, StoreDamaged, StoreRestored};
@@ -22,7 +23,7 @@ use crate::telemetry::facts::{Fact, StoreDamaged, StoreRestored};
 /// A store that is open, and the manifest it agrees with.
 pub(super) struct Opened {
     pub(super) ledger: Ledger,
-    pub(super) manifest: Manifest,
+    pub(super) outside: Outside,
     pub(super) found: Found,
 }
 
@@ -39,34 +40,39 @@ pub enum Found {
 ///
 /// # Errors
 /// [`StoreError::Full`] and the disk's errors: try again later. [`StoreError::Newer`]: nothing was touched.
-pub(super) fn open(home: &Home, manifest: Option<Manifest>) -> Result<Opened, StoreError> {
-    match check(home, manifest.as_ref()) {
-        Ok(ledger) => Ok(Opened { ledger, manifest: manifest.unwrap_or_default(), found: Found::Whole }),
-        Err(StoreError::Damaged(why)) => rebuild(home, manifest.unwrap_or_default(), &why),
+pub(super) fn open(home: &Home, manifest: Manifest) -> Result<Opened, StoreError> {
+    match check(home, &manifest) {
+        Ok(ledger) => {
+            let mut outside = Outside::new(&home.manifest, manifest);
+            outside.save(ledger.flush()?)?;
+            Ok(Opened { ledger, outside, found: Found::Whole })
+        }
+        Err(StoreError::Damaged(why)) => rebuild(home, manifest, &why),
         Err(error) => Err(error),
     }
 }
 
-/// Opens what is there and compares it with what must be there.
+/// Opens what is there, compares it with what must be there, and adds what sinks have committed since.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] also for a panic, a hang and what is missing.
-pub(super) fn check(home: &Home, manifest: Option<&Manifest>) -> Result<Ledger, StoreError> {
+pub(super) fn check(home: &Home, manifest: &Manifest) -> Result<Ledger, StoreError> {
     if let Some(why) = home.medium.condemned()? {
         return Err(StoreError::Damaged(why));
     }
     let ledger = open_in_time(home)?;
-    let found = ledger.accounts();
-    let is_empty = found.iter().all(|account| account.rows == 0);
-    match manifest {
-        Some(Manifest { accounts, .. }) if !may_follow(&found, accounts) => {
-            Err(StoreError::Damaged(format!("found {}, but {} was durable", said(&found), said(accounts))))
-        }
-        None if is_empty && dump::newest(home)?.is_some() => {
-            Err(StoreError::Damaged("empty, though there is a dump of it".to_owned()))
-        }
-        _ => Ok(ledger),
+    let (found, known) = (ledger.accounts(), &manifest.accounts);
+    if !may_follow(&found, known) {
+        let what = format!("found {}, but {} was durable", said(&found), said(known));
+        return Err(StoreError::Damaged(what));
     }
+    // Nothing is known of it and nothing is in it: a new one, or one whose manifest is lost too.
+    let is_blank = [&found, known].iter().all(|accounts| **accounts == Accounts::default());
+    if is_blank && dump::newest(home)?.is_some_and(|dump| dump.rows > 0) {
+        return Err(StoreError::Damaged("empty, though there is a dump of it".to_owned()));
+    }
+    put_sinks(&ledger, manifest)?;
+    Ok(ledger)
 }
 
 fn said(accounts: &[Account]) -> String {
@@ -109,16 +115,12 @@ pub(super) fn rebuild(home: &Home, mut manifest: Manifest, why: &str) -> Result<
             return Err(error);
         }
     };
-    let kept =
-        manifest.sinks.keys().filter_map(|name| Some((name.clone(), manifest.marks.get(name)?.clone())));
-    let kept: Vec<_> = kept.collect();
-    manifest.marks = dump.as_ref().map(|dump| dump.header.marks.clone()).unwrap_or_default();
-    kept.into_iter().for_each(|(name, mark)| manifest.marks.set(&name, mark));
-    manifest.accounts = ledger.accounts();
-    manifest.save(&home.manifest)?;
+    manifest.restored(dump.as_ref().map(|dump| dump.header.marks.clone()).unwrap_or_default());
+    let mut outside = Outside::new(&home.manifest, manifest);
+    outside.save(ledger.accounts())?;
     let (dump, rows) = (dump.map(|dump| dump.path.display().to_string()), said(&ledger.accounts()));
     StoreRestored { dump: dump.as_deref(), rows: &rows, took: started.elapsed() }.record(&home.metrics);
-    Ok(Opened { ledger, manifest, found: Found::Restored })
+    Ok(Opened { ledger, outside, found: Found::Restored })
 }
 
 fn fill(home: &Home, manifest: &Manifest, dump: Option<&dump::Dump>) -> Result<Ledger, StoreError> {
@@ -136,11 +138,16 @@ fn fill(home: &Home, manifest: &Manifest, dump: Option<&dump::Dump>) -> Result<L
         }
         Tree::ALL.into_iter().zip(batches).try_for_each(|(tree, batch)| ledger.apply(tree, batch))?;
     }
-    let mut cursors = Batch::new();
-    for (name, row) in &manifest.sinks {
-        pieces::put(&ledger, Tree::Cursors, (name.as_bytes(), row.as_bytes()), &mut cursors)?;
-    }
-    ledger.apply(Tree::Cursors, cursors)?;
+    put_sinks(&ledger, manifest)?;
     let epoch = manifest.accounts.iter().map(|account| account.epoch).max().unwrap_or(0);
     ledger.filled(epoch)
+}
+
+/// What sinks committed is newer than any dump, and than a store that was not flushed since.
+fn put_sinks(ledger: &Ledger, manifest: &Manifest) -> Result<(), StoreError> {
+    let mut cursors = Batch::new();
+    for (name, text) in &manifest.sinks {
+        pieces::put(ledger, Tree::Cursors, (name.as_bytes(), text.as_bytes()), &mut cursors)?;
+    }
+    ledger.apply(Tree::Cursors, cursors)
 }
