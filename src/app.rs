@@ -23,23 +23,24 @@ use tokio_util::task::TaskTracker;
 use crate::admin::reload::Mode;
 use crate::admin::{Admin, AdminSocket, Desk};
 use crate::config::Config;
-use crate::engine::{self, Engine, EngineSettings};
+use crate::engine::EngineSettings;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
 use crate::listen::{self, Door, Listening, Parts, Room, Rules, Serving};
-use crate::model::Offset;
-use crate::store::Store;
+use crate::model::{Offset, StreamName};
+use crate::store::Manifest;
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
 
 mod deliveries;
 pub mod pages;
 pub mod ports;
+pub mod processing;
 mod reload;
 mod room;
 
-use deliveries::Deliveries;
 use pages::{AdminPages, Overview, Present};
+use processing::{Event, Processing};
 pub use reload::Origin;
 use reload::{Broken, Ticket};
 
@@ -63,7 +64,6 @@ pub struct App {
     /// Its journal.
     pub journal: Arc<Journal>,
     origin: Origin,
-    store: Arc<Store>,
     overview: Arc<Overview>,
     door: Arc<Door>,
     listening: Vec<Listening>,
@@ -72,8 +72,7 @@ pub struct App {
     room: Arc<Room>,
     meter: Stage,
     ticks: Stage,
-    engine: Engine,
-    deliveries: Deliveries,
+    processing: Processing,
     admin: Stage,
     /// Reloads that are asked for.
     requests: mpsc::Receiver<Ticket>,
@@ -111,17 +110,25 @@ impl App {
         std::fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
         let lock = lock(data_dir)?;
         let socket = admin_socket(&config.gateway.admin)?;
-        let store = Arc::new(Store::open(&data_dir.join("state"))?);
-        let journal = Arc::new(open_journal(&config, &store, &metrics)?);
+        let mut manifest = Manifest::read(&processing::state_dir(&config))?;
+        let floor = manifest.as_ref().map_or(Offset(0), |known| known.floor(StreamName::Readings));
+        let journal = Arc::new(open_journal(&config, floor, &metrics)?);
+        processing::note_beginnings(&config, &journal, &mut manifest)?;
         announce(&config, &journal, &metrics).await?;
-        let deliveries = Deliveries::start(&config, &journal, &store, &metrics).await?;
-        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
+        let parts = processing::Parts {
+            config: config.clone(),
+            journal: journal.clone(),
+            metrics: metrics.clone(),
+            manifest,
+        };
+        let processing = Processing::start(parts).await?;
         let ticks = start_ticks(&journal);
         let listening = bound.listening();
-        let present = Present { config: config.clone(), listening: listening.clone(), lanes: engine.lanes() };
+        let present = Present { config: config.clone(), listening: listening.clone() };
         let overview = Arc::new(Overview {
             metrics: metrics.clone(),
             journal: journal.clone(),
+            processing: processing.view(),
             started,
             present: RwLock::new(Arc::new(present)),
         });
@@ -144,7 +151,6 @@ impl App {
             metrics,
             journal,
             origin,
-            store,
             overview,
             door,
             listening,
@@ -153,8 +159,7 @@ impl App {
             room,
             meter,
             ticks,
-            engine,
-            deliveries,
+            processing,
             admin,
             requests,
             started,
@@ -175,23 +180,17 @@ impl App {
     /// Drains every stage, the first one first.
     ///
     /// # Errors
-    /// The first lane that did not end well.
+    /// Why processing did not start, or the first lane that did not end well.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.listeners.end().await;
         // With its descriptors the sockets close: clients are refused, not left waiting.
         drop(self.serving);
         self.meter.end().await;
         self.ticks.end().await;
-        let failed = tokio::time::timeout(LANES_GRACE, self.engine.stop()).await;
-        let failed =
-            failed.context("lanes did not end in time; their input is processed at the next start")?;
-        self.deliveries.stop().await;
+        let ended = self.processing.stop().await;
         self.journal.close().await;
         self.admin.end().await;
-        match failed.into_iter().next() {
-            Some((lane, error)) => Err(error).with_context(|| format!("lane {lane}")),
-            None => Ok(()),
-        }
+        ended
     }
 }
 
@@ -218,11 +217,7 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn open_journal(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
-    let mut readings_floor = Offset(0);
-    for lane in engine::plan::lanes(config) {
-        readings_floor = readings_floor.max(engine::checkpoint_position(store, &lane)?.unwrap_or_default());
-    }
+fn open_journal(config: &Config, readings_floor: Offset, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
     let settings = journal::Settings {
         linger: config.journal.commit_linger,
         readings_floor,
@@ -316,16 +311,19 @@ pub async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // Processing that stands still must not look alive: whoever supervises us starts us anew.
-            () = app.engine.failed() => break,
-            _ = hangup.recv() => app.reload(Mode::Apply).await.map(|_| ()),
-            Some(ticket) = app.requests.recv() => app.answer(ticket).await,
+            event = app.processing.next() => match event {
+                Event::Failed => break,
+                Event::Opened(store) => app.processing.run(store, &app.config).await,
+            },
+            _ = hangup.recv() => app.reload(Mode::Apply).await.map(|_| ()).map_err(Broken::explained),
+            Some(ticket) = app.requests.recv() => app.answer(ticket).await.map_err(Broken::explained),
         };
         broken = reloaded.err();
     }
     tracing::info!("stopping: finishing what was acknowledged");
     let stopped = app.stop().await;
-    if let Some(Broken(error)) = broken {
-        return Err(error).context("the reload failed half-way: starting anew will use the new file");
+    if let Some(error) = broken {
+        return Err(error);
     }
     tracing::info!("stopped");
     stopped

@@ -18,6 +18,7 @@ pub mod watermarks;
 pub mod step;
 pub mod emission;
 pub mod wheel;
+pub mod wake;
 pub mod offline;
 mod round;
 mod sensor;
@@ -27,7 +28,7 @@ mod checkpoint;
 mod restore;
 mod observe;
 
-pub use checkpoint::{forget as forget_checkpoint, position as checkpoint_position};
+pub use checkpoint::{cursor_name, forget as forget_lane};
 pub use lane::{Engine, EngineSettings, LaneError, LaneView};
 
 /// Where a lane stands.

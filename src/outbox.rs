@@ -143,7 +143,7 @@ impl Outbox {
         let mut feeds = Vec::with_capacity(streams.len());
         for stream in streams {
             let start = match settings.start {
-                Start::Now => stream.tail(),
+                Start::Now => stream.begin(),
                 Start::Earliest => stream.earliest(),
             };
             let position = known.get(stream.name()).unwrap_or(start);

@@ -1,151 +1,156 @@
-//! Keyed state in sled: sensor states, cursors. The only importer of sled.
+//! Keyed state: sensors' states, when they are due, cursors of lanes and sinks.
 //!
-//! Everything here can be rebuilt from the journal; that is why it may live in sled 0.34, whose `flush` does
-//! not reach the disk: it calls `sync_file_range` only, so every [`Store::flush`] is followed by an `fdatasync`
-//! of our own on sled's file. Values stay below sled's blob threshold (blobs are never synced): larger ones
-//! are cut into pieces. Rows carry a crc32c.
+//! Everything here can be rebuilt from the journal; that is why it may live in sled 0.34, which loses and damages
+//! rows without a word ([`sled`]). So every row is accounted for ([`ledger`]), what must be there is written down
+//! outside ([`manifest`]), all rows go to a file of our own every few minutes ([`dump`]), and a store that is not
+//! what it was is set aside and restored ([`opening`]). Values are cut into pieces that sled can take
+//! ([`pieces`]).
+//!
+//! Invariants: what [`Store::flush`], [`Store::put_cursor`] or [`Store::commit`] made durable is there after any
+//! crash, or its loss is found at the next opening; a full disk is an error and never damage.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::bytes::{Input, put_varint};
+use crate::model::{Offset, StreamName};
+use crate::telemetry::facts::{Fact, StoreDumped};
+use crate::telemetry::{Metrics, clock};
 
-/// Page cache of sled. Small: states are read once, when a sensor wakes.
-const CACHE_BYTES: u64 = 16 << 20;
-/// Largest value of one sled row: well below half of sled's blob threshold with 16 items a leaf.
-const PIECE_BYTES_MAX: usize = 7_000;
-/// Most keys of one batch; more makes sled's memory jump.
+mod error;
+pub(crate) mod backend;
+mod home;
+mod sled;
+mod files;
+mod ledger;
+mod pieces;
+mod keys;
+mod marks;
+mod manifest;
+mod outside;
+mod opening;
+mod dump;
+#[cfg(test)]
+pub(crate) mod memory;
+
+use backend::{Batch, Tree};
+pub use error::StoreError;
+pub(crate) use home::Home;
+pub use home::Setup;
+pub use keys::StateKey;
+use ledger::{FORMAT, Ledger};
+pub use manifest::{Manifest, Past, Reader};
+pub use marks::{Mark, Marks};
+pub use opening::Found;
+use opening::Opened;
+use outside::{Entry, Outside};
+
+/// Most keys of one batch, but for those of one state; more makes sled's memory jump.
 const BATCH_KEYS_MAX: usize = 1_000;
-
-/// Why the store failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// sled or the disk under it.
-    #[error("state store: {0}")]
-    Sled(#[from] sled::Error),
-    /// The disk.
-    #[error("state store: {0}")]
-    Io(#[from] std::io::Error),
-    /// sled panicked while opening damaged files.
-    #[error("state store in {0}: damaged, sled cannot open it")]
-    Unopenable(PathBuf),
-    /// A row does not match its checksum.
-    #[error("state store: damaged row {0:?}")]
-    Damaged(String),
-}
 
 /// The store. Calls block; none of them is on the path of an acknowledgement.
 ///
-/// sled remembers its first error for as long as it is open (a full disk, say), so after an error it is closed,
-/// and the next call opens it anew: when there is room again, the store works again.
+/// After an error of the disk it is closed, and the next call opens it anew: when there is room again, the store
+/// works again. After damage every call fails until [`Self::rebuild`].
 pub struct Store {
-    dir: PathBuf,
-    open: Mutex<Option<Arc<Open>>>,
+    home: Home,
+    state: Mutex<State>,
+    /// Held while it is written, so that no older one replaces a newer one.
+    outside: Mutex<Outside>,
+    /// What the newest dump needs of the journal.
+    dumped: Mutex<Option<Arc<Marks>>>,
+    found: Found,
 }
 
-struct Open {
-    states: sled::Tree,
-    cursors: sled::Tree,
-    db: sled::Db,
-    file: File,
+enum State {
+    Open(Arc<Ledger>),
+    Closed,
+    Damaged(String),
 }
 
-impl Open {
-    fn new(dir: &Path) -> Result<Self, StoreError> {
-        let open = || {
-            let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-            let db = config.open()?;
-            Ok::<_, sled::Error>((db.open_tree("states")?, db.open_tree("cursors")?, db))
-        };
-        let opened =
-            catch_unwind(AssertUnwindSafe(open)).map_err(|_| StoreError::Unopenable(dir.to_owned()))?;
-        let (states, cursors, db) = opened?;
-        Ok(Self { states, cursors, db, file: File::open(dir.join("db"))? })
-    }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        Ok(self.file.sync_data()?)
-    }
+/// A sensor's state on its way to the store.
+#[derive(Clone, Copy, Debug)]
+pub struct StateRow<'a> {
+    /// Whose.
+    pub key: StateKey<'a>,
+    /// The state.
+    pub state: &'a [u8],
+    /// When it wants to be woken. It is written in the same batch: one is never without the other.
+    pub due: &'a [u8],
 }
+
+/// When a saved state wants to be woken: its grouping, its key and the row.
+pub type DueRow = (u64, String, Vec<u8>);
 
 impl Store {
-    /// Opens or creates the store in `dir`.
+    /// Opens or creates the store in `dir`; the manifest and the dumps lie beside it.
     ///
     /// # Errors
-    /// [`StoreError::Unopenable`] where sled would panic.
+    /// As [`Self::open_with`].
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let open = Mutex::new(Some(Arc::new(Open::new(dir)?)));
-        Ok(Self { dir: dir.to_owned(), open })
+        let setup = Setup { dir: dir.to_owned(), journal: "".into(), metrics: Arc::new(Metrics::new()) };
+        Self::open_with(setup, Manifest::read(dir)?)
     }
 
-    /// The state of `key` in `lane`, if it has one.
+    /// Opens or creates a store whose `manifest` was read before. One that is damaged is set aside and restored.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] and the disk's errors: try again later. [`StoreError::Newer`]: nothing was touched.
+    pub fn open_with(setup: Setup, manifest: Option<Manifest>) -> Result<Self, StoreError> {
+        Self::over(Home::new(setup), manifest)
+    }
+
+    /// As [`Self::open_with`], over whatever medium `home` has.
+    pub(crate) fn over(home: Home, manifest: Option<Manifest>) -> Result<Self, StoreError> {
+        let Opened { ledger, outside, found } = opening::open(&home, manifest.unwrap_or_default())?;
+        let state = Mutex::new(State::Open(Arc::new(ledger)));
+        Ok(Self { home, state, outside: Mutex::new(outside), dumped: Mutex::default(), found })
+    }
+
+    /// What opening found.
+    pub fn found(&self) -> Found {
+        self.found
+    }
+
+    /// The state of `key`, if it has one.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn state(&self, key: &StateKey<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|open| get(&open.states, &key.bytes()))
+        self.with(|ledger| pieces::get(ledger, Tree::States, &key.bytes()))
     }
 
-    /// All states of `lane`: grouping, key and bytes.
+    /// Grouping and key of every state of `lane`.
     ///
     /// # Errors
-    /// [`StoreError`]; iteration ends there.
-    pub fn states(
-        &self,
-        lane: &str,
-    ) -> Result<impl Iterator<Item = Result<StateRow, StoreError>> + use<>, StoreError> {
-        let tree = self.with(|open| Ok(open.states.clone()))?;
-        let prefix = StateKey { lane, keying: 0, key: "" }.bytes()[..=lane.len()].to_vec();
-        let start = prefix.len();
-        let heads = tree.scan_prefix(prefix).filter(|row| row.as_ref().map_or(true, |(key, _)| is_head(key)));
-        Ok(heads.map(move |row| {
-            let (key, _) = row?;
-            let name = &key[..key.len() - PIECE_SUFFIX];
-            let damaged = || StoreError::Damaged(String::from_utf8_lossy(name).into_owned());
-            let (keying, text) = name[start..].split_at_checked(8).ok_or_else(damaged)?;
-            let keying = u64::from_be_bytes(keying.try_into().expect("eight bytes were split off"));
-            let text = std::str::from_utf8(text).map_err(|_| damaged())?.to_owned();
-            let bytes = get(&tree, name)?.ok_or_else(damaged)?;
-            Ok((keying, text, bytes))
-        }))
+    /// [`StoreError`].
+    pub fn keys(&self, lane: &str) -> Result<Vec<(u64, String)>, StoreError> {
+        self.with(|ledger| keys::of_states(ledger, lane))
+    }
+
+    /// When the states of `lane` want to be woken. A state that was saved by an older program is not among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn dues(&self, lane: &str) -> Result<Vec<DueRow>, StoreError> {
+        self.with(|ledger| keys::dues(ledger, lane))
     }
 
     /// Writes states; durable only after [`Self::flush`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn put_states<'a>(
-        &self,
-        rows: impl Iterator<Item = (StateKey<'a>, &'a [u8])>,
-    ) -> Result<(), StoreError> {
-        self.with(|open| {
-            let mut batch = sled::Batch::default();
-            let mut keys = 0;
-            for (key, bytes) in rows {
-                keys += put(&mut batch, &key.bytes(), bytes);
-                if keys >= BATCH_KEYS_MAX {
-                    open.states.apply_batch(std::mem::take(&mut batch))?;
-                    keys = 0;
+    pub fn put_states<'a>(&self, rows: impl Iterator<Item = StateRow<'a>>) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            let mut batch = Batch::new();
+            for StateRow { key, state, due } in rows {
+                pieces::put(ledger, Tree::States, (&key.due_bytes(), due), &mut batch)?;
+                pieces::put(ledger, Tree::States, (&key.bytes(), state), &mut batch)?;
+                if batch.len() >= BATCH_KEYS_MAX {
+                    ledger.apply(Tree::States, std::mem::take(&mut batch))?;
                 }
             }
-            Ok(open.states.apply_batch(batch)?)
-        })
-    }
-
-    /// Removes all states of `lane`; durable only after [`Self::flush`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove_states(&self, lane: &str) -> Result<(), StoreError> {
-        let prefix = StateKey { lane, keying: 0, key: "" }.bytes()[..=lane.len()].to_vec();
-        self.with(|open| {
-            for row in open.states.scan_prefix(&prefix) {
-                open.states.remove(row?.0)?;
-            }
-            Ok(())
+            ledger.apply(Tree::States, batch)
         })
     }
 
@@ -154,7 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn cursor(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|open| get(&open.cursors, name.as_bytes()))
+        self.with(|ledger| pieces::get(ledger, Tree::Cursors, name.as_bytes()))
     }
 
     /// Writes a cursor; it is on disk when this returns, and so is everything written before.
@@ -162,24 +167,74 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn put_cursor(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.with(|open| {
-            let mut batch = sled::Batch::default();
-            put(&mut batch, name.as_bytes(), bytes);
-            open.cursors.apply_batch(batch)?;
-            open.flush()
+        self.with(|ledger| {
+            put_cursor(ledger, name, bytes)?;
+            ledger.flush().map(drop)
         })
     }
 
-    /// Removes a cursor, durably. None is no error.
+    /// Writes the cursor of a sink, which stands at `mark`. It is on disk when this returns, and a restored store
+    /// has it again.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn remove_cursor(&self, name: &str) -> Result<(), StoreError> {
-        self.with(|open| {
-            for row in open.cursors.scan_prefix([name.as_bytes(), &[PIECE_MARK]].concat()) {
-                open.cursors.remove(row?.0)?;
+    pub fn put_sink(&self, name: &str, text: &str, mark: Mark) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            put_cursor(ledger, name, text.as_bytes())?;
+            lock(&self.outside).commit(Entry { name: name.to_owned(), mark, text: text.to_owned() })
+        })
+    }
+
+    /// As [`Self::put_cursor`] for a lane's checkpoint, which stands at `mark`. From now on a store that does not
+    /// hold it, and everything written before, is damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn commit(&self, name: &str, bytes: &[u8], mark: Mark) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            put_cursor(ledger, name, bytes)?;
+            let mut outside = lock(&self.outside);
+            let accounts = ledger.flush()?;
+            outside.manifest.marks.set(name, mark);
+            outside.save(accounts)
+        })
+    }
+
+    /// Names of the cursors that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cursor_names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.with(|ledger| keys::of_cursors(ledger, prefix))
+    }
+
+    /// Removes the states of `lane`, then the cursor called `cursor`; durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left is removed by another call.
+    pub fn remove_lane(&self, lane: &str, cursor: &str) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            for prefix in keys::prefixes_of(lane) {
+                pieces::remove(ledger, Tree::States, &prefix)?;
             }
-            open.flush()
+            pieces::remove(ledger, Tree::Cursors, &pieces::prefix(cursor.as_bytes()))?;
+            let mut outside = lock(&self.outside);
+            let accounts = ledger.flush()?;
+            outside.manifest.marks.forget(cursor);
+            outside.save(accounts)
+        })
+    }
+
+    /// Removes the cursor of a sink that is no more, durably. None is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn remove_sink(&self, name: &str) -> Result<(), StoreError> {
+        self.with(|ledger| {
+            pieces::remove(ledger, Tree::Cursors, &pieces::prefix(name.as_bytes()))?;
+            let mut outside = lock(&self.outside);
+            outside.manifest.forget(name);
+            outside.save(ledger.flush()?)
         })
     }
 
@@ -188,159 +243,132 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.with(Open::flush)
+        self.with(|ledger| ledger.flush().map(drop))
     }
 
-    /// Works with the open store. After an error of sled or the disk it is closed; the next call opens it anew,
-    /// which fails for as long as somebody else still works with the old one.
-    fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let open = self.reopened()?;
-        let result = work(&open);
-        if matches!(result, Err(StoreError::Sled(_) | StoreError::Io(_))) {
-            let mut current = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-            if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &open)) {
-                *current = None;
-            }
+    /// Where the reader called `name` begins if it has no cursor: the stream's end when it was first seen.
+    pub fn begin(&self, name: &str, stream: StreamName) -> Option<Offset> {
+        lock(&self.outside).manifest.begin(name, stream)
+    }
+
+    /// Writes all rows to a new dump, at leisure, reads it back and removes old ones.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the older dumps stay.
+    pub fn dump(&self) -> Result<(), StoreError> {
+        let started = clock::monotonic();
+        let written = self.with(|ledger| {
+            let marks = {
+                let mut outside = lock(&self.outside);
+                outside.save(ledger.flush()?)?;
+                outside.manifest.marks.clone()
+            };
+            dump::write(&self.home, ledger, marks)
+        })?;
+        StoreDumped { path: &written.path.display(), rows: written.rows, took: started.elapsed() }
+            .record(&self.home.metrics);
+        *lock(&self.dumped) = Some(Arc::new(written.header.marks));
+        Ok(())
+    }
+
+    /// From now on dumps, also one under way, are written as fast as can be: somebody waits.
+    pub fn hurry(&self) {
+        self.home.is_hurried.store(true, Ordering::Relaxed);
+    }
+
+    /// What the newest dump that was read back needs of the journal: nothing from these marks on may be removed.
+    /// `None`: there is none, so nothing may be removed at all. A reader without a mark needs everything.
+    pub fn dumped(&self) -> Option<Arc<Marks>> {
+        lock(&self.dumped).clone()
+    }
+
+    /// Looks for a dump of an earlier run, so that [`Self::dumped`] knows it; reads it whole.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn find_dump(&self) -> Result<Option<Arc<Marks>>, StoreError> {
+        if let Some(dump) = dump::newest(&self.home)? {
+            lock(&self.dumped).get_or_insert_with(|| Arc::new(dump.header.marks));
+        }
+        Ok(self.dumped())
+    }
+
+    /// Why the store must be rebuilt; `None` while it is well.
+    pub fn damage(&self) -> Option<String> {
+        match &*lock(&self.state) {
+            State::Damaged(why) => Some(why.clone()),
+            State::Open(_) | State::Closed => None,
+        }
+    }
+
+    /// Sets a damaged store aside and restores it. Whoever works with it must have stopped, and begins again from
+    /// its cursor.
+    ///
+    /// # Errors
+    /// As [`Self::open_with`]; asked again, it begins anew.
+    pub fn rebuild(&self) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        let State::Damaged(why) = &*state else { return Ok(()) };
+        let mut outside = lock(&self.outside);
+        let opened = opening::rebuild(&self.home, outside.manifest.clone(), why)?;
+        *outside = opened.outside;
+        *state = State::Open(Arc::new(opened.ledger));
+        Ok(())
+    }
+
+    /// Works with the open store. After an error of the disk it is closed; the next call opens it anew, which fails
+    /// for as long as somebody else still works with the old one.
+    fn with<T>(&self, work: impl FnOnce(&Ledger) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let ledger = self.reopened()?;
+        let result = work(&ledger);
+        let after = match &result {
+            Err(StoreError::Damaged(why)) => self.condemned(why),
+            Err(StoreError::Full(_) | StoreError::Io(_)) => State::Closed,
+            Err(StoreError::Newer { .. }) | Ok(_) => return result,
+        };
+        let mut state = lock(&self.state);
+        if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, &ledger)) {
+            *state = after;
         }
         result
     }
 
-    fn reopened(&self) -> Result<Arc<Open>, StoreError> {
-        let mut current = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*current {
-            Some(open) => Ok(open.clone()),
-            None => Ok(current.insert(Arc::new(Open::new(&self.dir)?)).clone()),
+    fn reopened(&self) -> Result<Arc<Ledger>, StoreError> {
+        let mut state = lock(&self.state);
+        match &*state {
+            State::Open(ledger) => return Ok(ledger.clone()),
+            State::Damaged(why) => return Err(StoreError::Damaged(why.clone())),
+            State::Closed => {}
         }
+        let manifest = lock(&self.outside).manifest.clone();
+        let checked = opening::check(&self.home, &manifest).inspect_err(|error| {
+            if let StoreError::Damaged(why) = error {
+                *state = self.condemned(why);
+            }
+        });
+        let ledger = Arc::new(checked?);
+        *state = State::Open(ledger.clone());
+        Ok(ledger)
     }
-}
 
-/// A saved state: grouping, key and bytes.
-type StateRow = (u64, String, Vec<u8>);
-
-/// Which sensor's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StateKey<'a> {
-    /// The lane.
-    pub lane: &'a str,
-    /// The grouping.
-    pub keying: u64,
-    /// The key.
-    pub key: &'a str,
-}
-
-impl StateKey<'_> {
-    fn bytes(&self) -> Vec<u8> {
-        [self.lane.as_bytes(), &[0], &self.keying.to_be_bytes(), self.key.as_bytes()].concat()
-    }
-}
-
-/// Behind a name: a byte that no UTF-8 text holds, and the number of the piece.
-const PIECE_SUFFIX: usize = 3;
-const PIECE_MARK: u8 = 0xff;
-
-fn piece_key(name: &[u8], piece: usize) -> Vec<u8> {
-    let piece = u16::try_from(piece).unwrap_or(u16::MAX).to_be_bytes();
-    [name, &[PIECE_MARK], &piece].concat()
-}
-
-fn is_head(key: &[u8]) -> bool {
-    key.ends_with(&[PIECE_MARK, 0, 0])
-}
-
-/// Cuts `bytes` into pieces; the first begins with their number and the checksum of the whole.
-fn put(batch: &mut sled::Batch, name: &[u8], bytes: &[u8]) -> usize {
-    let mut whole = Vec::with_capacity(bytes.len() + 8);
-    put_varint(&mut whole, bytes.len() as u64);
-    whole.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
-    whole.extend_from_slice(bytes);
-    let pieces = whole.chunks(PIECE_BYTES_MAX);
-    let count = pieces.len();
-    pieces.enumerate().for_each(|(at, piece)| batch.insert(piece_key(name, at), piece));
-    count
-}
-
-/// Puts the pieces together. Pieces behind the end are left from a longer value.
-fn get(tree: &sled::Tree, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-    let Some(head) = tree.get(piece_key(name, 0))? else { return Ok(None) };
-    let damaged = || StoreError::Damaged(String::from_utf8_lossy(name).into_owned());
-    let mut input = Input(&head);
-    let length = input.varint().map_err(|_| damaged())? as usize;
-    let crc = input.take(4).map_err(|_| damaged())?.try_into().expect("four bytes were taken");
-    let mut bytes = input.0.to_vec();
-    for piece in 1.. {
-        if bytes.len() >= length {
-            break;
+    /// Sees to it that the next start does not use the store either.
+    fn condemned(&self, why: &str) -> State {
+        if let Err(error) = self.home.medium.condemn(why) {
+            tracing::error!(%error, why, "cannot note that the state store is damaged");
         }
-        bytes.extend_from_slice(&tree.get(piece_key(name, piece))?.ok_or_else(damaged)?);
+        State::Damaged(why.to_owned())
     }
-    let is_right = bytes.len() == length && crc32c::crc32c(&bytes) == u32::from_le_bytes(crc);
-    if is_right { Ok(Some(bytes)) } else { Err(damaged()) }
+}
+
+fn put_cursor(ledger: &Ledger, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    pieces::put(ledger, Tree::Cursors, (name.as_bytes(), bytes), &mut batch)?;
+    ledger.apply(Tree::Cursors, batch)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_of_any_size_come_back_after_a_restart() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fn key(key: &str) -> StateKey<'_> {
-            StateKey { lane: "main", keying: 7, key }
-        }
-        let value = |size: usize| (0..size).map(|n| (n % 251) as u8).collect::<Vec<_>>();
-        let sizes = [0, 1, PIECE_BYTES_MAX - 6, PIECE_BYTES_MAX, 3 * PIECE_BYTES_MAX + 5];
-        {
-            let store = Store::open(dir.path()).expect("opens");
-            let names: Vec<String> = sizes.iter().map(|size| format!("s{size}")).collect();
-            let values: Vec<_> = sizes.iter().map(|size| value(*size)).collect();
-            let rows = names.iter().zip(&values).map(|(name, value)| (key(name), value.as_slice()));
-            store.put_states(rows).expect("writes");
-            store.put_cursor("lane/main", b"c").expect("writes");
-        }
-        let store = Store::open(dir.path()).expect("opens again");
-        for size in sizes {
-            assert_eq!(store.state(&key(&format!("s{size}"))).expect("reads"), Some(value(size)));
-        }
-        let all: Vec<_> = store.states("main").expect("reads").map(|row| row.expect("reads")).collect();
-        assert_eq!(all.len(), sizes.len());
-        assert!(all.iter().all(|(keying, name, bytes)| *keying == 7 && *name == format!("s{}", bytes.len())));
-        assert_eq!(store.states("mai").expect("reads").count(), 0);
-        assert_eq!(store.cursor("lane/main").expect("reads").as_deref(), Some(b"c".as_slice()));
-        assert_eq!(store.cursor("lane/other").expect("reads"), None);
-    }
-
-    #[test]
-    fn a_lanes_states_go_together_and_other_lanes_stay() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).expect("opens");
-        let key = |lane| StateKey { lane, keying: 7, key: "k" };
-        let value = vec![1; 20_000];
-        store.put_states(["a", "ab"].map(|lane| (key(lane), &*value)).into_iter()).expect("writes");
-        store.remove_states("a").expect("removes");
-        assert_eq!(store.state(&key("a")).expect("reads"), None);
-        assert_eq!(store.state(&key("ab")).expect("reads"), Some(value));
-    }
-
-    #[test]
-    fn a_shorter_value_replaces_a_longer_one() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).expect("opens");
-        store.put_cursor("x", &vec![1; 20_000]).expect("writes");
-        store.put_cursor("x", &[2; 10]).expect("writes");
-        assert_eq!(store.cursor("x").expect("reads"), Some(vec![2; 10]));
-    }
-
-    #[test]
-    fn a_removed_cursor_leaves_no_piece_and_its_neighbours() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Store::open(dir.path()).expect("opens");
-        for name in ["sink/a", "sink/ab"] {
-            store.put_cursor(name, &vec![1; 20_000]).expect("writes");
-        }
-        store.remove_cursor("sink/a").expect("removes");
-        store.remove_cursor("sink/none").expect("has nothing to remove");
-        assert_eq!(store.cursor("sink/a").expect("reads"), None);
-        assert_eq!(store.cursor("sink/ab").expect("reads"), Some(vec![1; 20_000]));
-        assert_eq!(store.with(|open| Ok(open.cursors.len())).expect("reads"), 3);
-    }
-}
+mod tests;

@@ -12,12 +12,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors, forget_cursor};
+use super::ports::{DeliveryMetrics, Graveyard, JournalStream, StoreCursors, cursor_name, forget_cursor};
 use crate::config::{self, Config};
 use crate::deliver::{Courier, Ports, Stop};
 use crate::http_client::HttpClient;
 use crate::journal::Journal;
-use crate::model::{ResultId, StreamName};
+use crate::model::{Offset, ResultId, StreamName};
 use crate::outbox::Stream;
 use crate::route::Routes;
 use crate::sink;
@@ -77,7 +77,9 @@ impl Deliveries {
 
     fn open(&self, config: &Config, sink: &config::Sink) -> anyhow::Result<Courier> {
         let wants = Routes::of(config).wants(&sink.name);
-        let streams = wants.streams().into_iter().map(|name| stream(&self.journal, name)).collect();
+        let begin = |name| self.store.begin(&cursor_name(&sink.name), name);
+        let streams = wants.streams().into_iter();
+        let streams = streams.map(|name| stream(&self.journal, name, begin(name))).collect();
         Ok(Courier::open(sink, wants, streams, self.ports.clone())?)
     }
 
@@ -184,11 +186,11 @@ impl Deliveries {
     }
 }
 
-fn stream(journal: &Journal, name: StreamName) -> Box<dyn Stream> {
+fn stream(journal: &Journal, name: StreamName, begin: Option<Offset>) -> Box<dyn Stream> {
     let stream = match name {
         StreamName::Readings => &journal.readings,
         StreamName::Results => &journal.results,
         StreamName::DeadLetters => &journal.dead_letters,
     };
-    Box::new(JournalStream::new(name, stream.clone()))
+    Box::new(JournalStream::new(name, stream.clone(), begin))
 }

@@ -5,6 +5,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use tokio::sync::watch;
+
+use super::processing::View;
 use crate::admin::status::{AlertStatus, LaneStatus, ListenerStatus, SinkStatus, Status, StreamStatus};
 use crate::admin::{Admin, Readiness, StatusSource};
 use crate::config::{Config, ListenerKind};
@@ -18,6 +21,7 @@ use crate::telemetry::Metrics;
 pub struct Overview {
     pub(super) metrics: Arc<Metrics>,
     pub(super) journal: Arc<Journal>,
+    pub(super) processing: watch::Receiver<View>,
     pub(super) started: Instant,
     /// Replaced by a reload.
     pub(super) present: RwLock<Arc<Present>>,
@@ -27,7 +31,6 @@ pub struct Overview {
 pub struct Present {
     pub(super) config: Arc<Config>,
     pub(super) listening: Vec<Listening>,
-    pub(super) lanes: Vec<LaneView>,
 }
 
 /// The pages as listeners want them.
@@ -46,7 +49,11 @@ impl Readiness for Overview {
             Some((name, _)) => {
                 Err(format!("the {} stream takes nothing: disk full or failed", name.as_str()))
             }
-            None => Ok(()),
+            // Processing that waits for a full disk: intake cannot take anything either.
+            None => match &*self.processing.borrow() {
+                View::Waits(why) => Err(why.clone()),
+                View::Starts | View::Runs(_) => Ok(()),
+            },
         }
     }
 }
@@ -54,7 +61,7 @@ impl Readiness for Overview {
 impl StatusSource for Overview {
     fn status(&self) -> Status {
         let present = self.present.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Present { config, listening, lanes } = &*present;
+        let Present { config, listening } = &*present;
         Status {
             gateway: config.gateway.id.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -63,7 +70,7 @@ impl StatusSource for Overview {
             not_ready: self.ready().err(),
             listeners: listening.iter().map(listener).collect(),
             streams: self.streams().map(|(name, stream)| self.stream(name, stream)).collect(),
-            lanes: lanes.iter().map(|lane| self.lane(lane)).collect(),
+            lanes: self.processing.borrow().lanes().iter().map(|lane| self.lane(lane)).collect(),
             sinks: config.sinks.iter().map(|sink| self.sink(&sink.name)).collect(),
             alerts: config.alerts.iter().map(|alert| self.alert(&alert.name)).collect(),
             disk_free_bytes: u64::try_from(self.metrics.disk_free_bytes.get()).unwrap_or_default(),

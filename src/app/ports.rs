@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use serde::Deserialize;
 
 use crate::deliver::retry::Breaker;
 use crate::deliver::{BuryError, DeadLetters, Observer, Undeliverable};
 use crate::journal::{self, Content, Reader, Record, Work};
 use crate::model::{DeadLetter, Identity, Offset, Reason, StreamName};
-use crate::outbox::{CursorError, Cursors, Lag, Records, Skipped, Stream, StreamError};
-use crate::store::Store;
+use crate::outbox::{CursorError, Cursors, Lag, Positions, Records, Skipped, Stream, StreamError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, clock};
 
 /// One stream of the journal as an outbox reads it.
@@ -20,13 +21,15 @@ pub struct JournalStream {
     name: StreamName,
     stream: journal::Stream,
     reader: Reader,
+    begin: Option<Offset>,
 }
 
 impl JournalStream {
-    /// The stream called `name`, from its oldest record on until it is told where to go.
-    pub fn new(name: StreamName, stream: journal::Stream) -> Self {
+    /// The stream called `name`, from its oldest record on until it is told where to go. A new reader begins at
+    /// `begin`, or at the end.
+    pub fn new(name: StreamName, stream: journal::Stream, begin: Option<Offset>) -> Self {
         let reader = stream.reader(stream.oldest());
-        Self { name, stream, reader }
+        Self { name, stream, reader, begin }
     }
 }
 
@@ -41,6 +44,10 @@ impl Stream for JournalStream {
 
     fn tail(&self) -> Offset {
         self.stream.durable()
+    }
+
+    fn begin(&self) -> Offset {
+        self.begin.map_or(self.tail(), |begin| begin.max(self.earliest()))
     }
 
     fn seek(&mut self, to: Offset) {
@@ -84,23 +91,39 @@ pub struct StoreCursors(pub Arc<Store>);
 /// # Errors
 /// Where the store cannot be written.
 pub fn forget_cursor(store: &Store, sink: &str) -> Result<(), crate::store::StoreError> {
-    store.remove_cursor(&row_name(sink))
+    store.remove_sink(&cursor_name(sink))
 }
 
-fn row_name(sink: &str) -> String {
+/// The name of a sink's cursor in the store.
+pub fn cursor_name(sink: &str) -> String {
     format!("sink/{sink}")
+}
+
+/// What every state of a sink holds, whatever else is in it.
+#[derive(Deserialize)]
+struct Standing {
+    positions: Positions,
+}
+
+/// Saves a sink's state, with where it stands where it says so.
+fn put(store: &Store, name: &str, state: &[u8]) -> Result<(), StoreError> {
+    let standing = serde_json::from_slice::<Standing>(state).ok();
+    let (Some(Standing { positions }), Ok(text)) = (standing, std::str::from_utf8(state)) else {
+        return store.put_cursor(name, state);
+    };
+    let mark = StreamName::ALL.into_iter().filter_map(|name| Some((name, positions.get(name)?)));
+    store.put_sink(name, text, mark.collect())
 }
 
 impl Cursors for StoreCursors {
     fn load(&self, sink: &str) -> Result<Option<Vec<u8>>, CursorError> {
-        let failed =
-            |error: crate::store::StoreError| CursorError { sink: sink.into(), reason: error.to_string() };
-        self.0.cursor(&row_name(sink)).map_err(failed)
+        let failed = |error: StoreError| CursorError { sink: sink.into(), reason: error.to_string() };
+        self.0.cursor(&cursor_name(sink)).map_err(failed)
     }
 
     fn save<'a>(&'a self, sink: &'a str, state: Vec<u8>) -> BoxFuture<'a, Result<(), CursorError>> {
-        let (store, name) = (self.0.clone(), row_name(sink));
-        let save = tokio::task::spawn_blocking(move || store.put_cursor(&name, &state));
+        let (store, name) = (self.0.clone(), cursor_name(sink));
+        let save = tokio::task::spawn_blocking(move || put(&store, &name, &state));
         let failed = move |reason: String| CursorError { sink: sink.into(), reason };
         async move {
             let saved = save.await.map_err(|error| failed(error.to_string()))?;

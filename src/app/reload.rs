@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::deliveries::Begun;
 use super::pages::Present;
+use super::processing::Running;
 use super::{App, LANES_GRACE, engine_settings, room};
 use crate::admin::reload::{Mode, Outcome, Reload, Report};
 use crate::config::change::{self, Difference, Fate, Part};
@@ -73,7 +74,14 @@ enum Halt {
 }
 
 /// A reload that failed half-way: the process must start anew, with the new file.
-pub(super) struct Broken(pub(super) anyhow::Error);
+pub(super) struct Broken(anyhow::Error);
+
+impl Broken {
+    /// For whoever starts the process anew.
+    pub(super) fn explained(self) -> anyhow::Error {
+        self.0.context("the reload failed half-way: starting anew will use the new file")
+    }
+}
 
 /// Everything that can fail, done.
 struct Prepared {
@@ -173,10 +181,13 @@ impl App {
         let prepared = self.prepare(config, difference).await.map_err(Halt::Unchanged)?;
         let changed = prepared.sinks(Fate::Changed).into_iter().map(|sink| sink.name.clone());
         let changed: Vec<_> = changed.collect();
-        self.deliveries.pause(&changed).await.map_err(Halt::HalfWay)?;
+        let config = self.config.clone();
+        let deliveries = &mut self.processing.running().map_err(Halt::Unchanged)?.deliveries;
+        deliveries.pause(&changed).await.map_err(Halt::HalfWay)?;
         if let Err(error) = self.journal(&prepared).await {
-            self.deliveries.abandon(prepared.begun);
-            self.deliveries.resume(&self.config, &changed).map_err(Halt::HalfWay)?;
+            let deliveries = &mut self.processing.running().map_err(Halt::HalfWay)?.deliveries;
+            deliveries.abandon(prepared.begun);
+            deliveries.resume(&config, &changed).map_err(Halt::HalfWay)?;
             return Err(Halt::Unchanged(error));
         }
         self.finish(prepared, &changed).await.map_err(Halt::HalfWay)
@@ -222,8 +233,9 @@ impl App {
     }
 
     /// Does everything that can fail and changes nothing.
-    async fn prepare(&self, config: Arc<Config>, difference: Difference) -> anyhow::Result<Prepared> {
-        for lane in self.engine.lanes() {
+    async fn prepare(&mut self, config: Arc<Config>, difference: Difference) -> anyhow::Result<Prepared> {
+        let Running { store, engine, deliveries, .. } = self.processing.running()?;
+        for lane in engine.lanes() {
             let lag_seconds = self.metrics.lane(&lane.name).lag_seconds.get();
             anyhow::ensure!(
                 lag_seconds <= LANE_LAG_SECONDS_MAX,
@@ -232,25 +244,26 @@ impl App {
             );
         }
         // Lanes are about to save and load their states; with a full disk they go on only if they are let alone.
-        self.store.put_cursor(LAST_CONFIG, config.hash.as_bytes())?;
+        store.put_cursor(LAST_CONFIG, config.hash.as_bytes())?;
         let intake = Arc::new(Intake::new(&config.sources)?);
         let listeners = self.serving.prepare(&config.listeners).map_err(anyhow::Error::from)?;
         let mut prepared = Prepared { config, difference, intake, listeners, begun: Begun::default() };
         let (new, changed) = (prepared.sinks(Fate::New), prepared.sinks(Fate::Changed));
-        prepared.begun = self.deliveries.prepare(&prepared.config, &new, &changed).await?;
+        prepared.begun = deliveries.prepare(&prepared.config, &new, &changed).await?;
         Ok(prepared)
     }
 
     /// Writes the configuration down; from then on it is the one in force.
-    async fn journal(&self, prepared: &Prepared) -> anyhow::Result<()> {
+    async fn journal(&mut self, prepared: &Prepared) -> anyhow::Result<()> {
         let Config { hash, text, sources, access, .. } = &*prepared.config;
         let record = Record::Config { hash: hash.as_str().into(), text: text.clone() };
         let rules = Rules { intake: prepared.intake.clone(), sources, access };
         // Before the record is appended: a lane must not run past it.
-        self.engine.end_at_config(self.journal.readings.durable());
+        let engine = &self.processing.running()?.engine;
+        engine.end_at_config(self.journal.readings.durable());
         let journalled = self.journal.readings.append(Work::Record(record));
         if let Err(refused) = self.door.exchange(rules, journalled).await {
-            self.engine.go_on();
+            engine.go_on();
             return Err(refused).context("the journal does not take the configuration");
         }
         Ok(())
@@ -262,25 +275,26 @@ impl App {
         let before = std::mem::replace(&mut self.config, config.clone());
         let mut journal = (*self.journal).clone();
         journal.emitted = self.end_lanes().await?;
+        let Running { store, engine, deliveries, .. } = self.processing.running()?;
         for lane in gone(&plan::lanes(&before), &plan::lanes(&config)) {
-            if let Err(error) = engine::forget_checkpoint(&self.store, &lane) {
+            if let Err(error) = engine::forget_lane(store, &lane) {
                 tracing::error!(lane = &*lane, %error, "a removed lane's position stays: if it comes back, it goes on there");
             }
             journal.emitted.remove(&lane);
         }
-        self.deliveries.resume(&config, changed)?;
-        self.deliveries.add(begun);
+        deliveries.resume(&config, changed)?;
+        deliveries.add(begun);
         // Lanes count anew what fires when they start.
         self.metrics.alerts_firing.reset();
-        self.engine = Engine::start(&config, &journal, &self.store, &self.metrics, engine_settings())?;
+        *engine = Engine::start(&config, &journal, store, &self.metrics, engine_settings())?;
+        self.processing.show();
         self.serving.exchange(listeners).await;
         self.listening = self.serving.listening();
-        let (listening, lanes) = (self.listening.clone(), self.engine.lanes());
-        self.overview.show(Present { config: config.clone(), listening, lanes });
+        self.overview.show(Present { config: config.clone(), listening: self.listening.clone() });
         self.meter.end().await;
         self.meter = room::start(&config, &self.room, &self.metrics);
         let removed: Vec<&str> = difference.named(Part::Sink, Fate::Removed).collect();
-        self.deliveries.remove(&removed).await?;
+        self.processing.running()?.deliveries.remove(&removed).await?;
         self.forget(&difference, &gone(&plan::lanes(&before), &plan::lanes(&config)));
         ConfigLoaded { hash: &config.hash }.record(&self.metrics);
         Ok(())
@@ -288,8 +302,9 @@ impl App {
 
     /// Waits until the lanes have come to the record; up to where the outputs of each are durable.
     async fn end_lanes(&mut self) -> anyhow::Result<BTreeMap<Arc<str>, Offset>> {
-        let lanes = self.engine.lanes();
-        let failed = tokio::time::timeout(LANES_GRACE, self.engine.ended()).await;
+        let engine = &mut self.processing.running()?.engine;
+        let lanes = engine.lanes();
+        let failed = tokio::time::timeout(LANES_GRACE, engine.ended()).await;
         let failed = failed.context("lanes do not come to the new configuration")?;
         if let Some((lane, error)) = failed.into_iter().next() {
             return Err(error).with_context(|| format!("lane {lane}"));

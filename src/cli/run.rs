@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::{BAD_CONFIGURATION, FAILED, Failure, OK};
+use crate::store::StoreError;
 use crate::{app, config};
 
 /// Runs the gateway that the configuration at `path` describes. Yields the exit code.
@@ -33,5 +34,8 @@ pub fn run(path: &Path) -> Result<u8, Failure> {
 /// Data that a newer program wrote: starting again will not help, somebody has to act.
 fn is_newer_format(error: &anyhow::Error) -> bool {
     let unsupported = |error: &io::Error| error.kind() == io::ErrorKind::Unsupported;
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(unsupported))
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(unsupported)
+            || cause.downcast_ref::<StoreError>().is_some_and(StoreError::is_newer)
+    })
 }

@@ -3,15 +3,14 @@
 //! States are written first, then this row; both are on disk when [`save`] returns. States carry their own
 //! position, so a crash between the two is harmless: a state that is ahead skips what it has applied.
 
-use std::sync::Arc;
-
 use crate::engine::plan::LanePlan;
+use crate::engine::restore;
 use crate::engine::round::Saved;
 use crate::engine::watermarks::Watermarks;
 use crate::journal::Clock;
 use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
-use crate::model::{Offset, Timestamp};
-use crate::store::{StateKey, Store, StoreError};
+use crate::model::{Offset, StreamName, Timestamp};
+use crate::store::{Mark, Store, StoreError};
 
 const VERSION: u8 = 1;
 
@@ -30,10 +29,13 @@ impl Checkpoint {
     /// The checkpoint of the plan's lane, if it has one.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Damaged`] also for a row of a newer format.
+    /// [`StoreError`]; [`StoreError::Newer`] for a row of a newer format.
     pub fn load(plan: &LanePlan, store: &Store) -> Result<Option<Self>, StoreError> {
-        let name = row_name(&plan.lane);
+        let name = cursor_name(&plan.lane);
         let Some(bytes) = store.cursor(&name)? else { return Ok(None) };
+        if let Some(format) = bytes.first().copied().filter(|format| *format > VERSION) {
+            return Err(StoreError::Newer { what: name, format: format.into(), reads: VERSION.into() });
+        }
         Self::take(plan, &bytes).map(Some).map_err(|_| StoreError::Damaged(name))
     }
 
@@ -42,17 +44,14 @@ impl Checkpoint {
     /// # Errors
     /// [`StoreError`]; the old checkpoint holds on.
     pub fn save(&self, plan: &LanePlan, store: &Store, states: &[Saved]) -> Result<(), StoreError> {
-        let lane: &str = &plan.lane;
-        store.put_states(states.iter().map(|Saved { key: (keying, key), bytes }| {
-            (StateKey { lane, keying: plan.keyings[usize::from(*keying)].id, key }, bytes.as_slice())
-        }))?;
+        restore::write(plan, store, states)?;
         store.flush()?;
         let mut bytes = vec![VERSION];
         put_varint(&mut bytes, self.position.0);
         put_zigzag(&mut bytes, self.clock.wall.nanos());
         put_varint(&mut bytes, self.clock.service_ns);
         self.watermarks.put(plan, &mut bytes);
-        store.put_cursor(&row_name(lane), &bytes)
+        store.commit(&cursor_name(&plan.lane), &bytes, Mark::from([(StreamName::Readings, self.position)]))
     }
 
     fn take(plan: &LanePlan, bytes: &[u8]) -> Result<Self, Truncated> {
@@ -66,26 +65,15 @@ impl Checkpoint {
     }
 }
 
-fn row_name(lane: &str) -> String {
+/// The name of a lane's cursor in the store.
+pub fn cursor_name(lane: &str) -> String {
     format!("lane/{lane}")
 }
 
-/// Removes the checkpoint of a lane that is no more: should it come back, it begins as a new one.
+/// Removes the checkpoint and the states of a lane that is no more: should it come back, it begins as a new one.
 ///
 /// # Errors
 /// [`StoreError`].
 pub fn forget(store: &Store, lane: &str) -> Result<(), StoreError> {
-    store.remove_cursor(&row_name(lane))
-}
-
-/// The position of `lane`'s checkpoint without knowing its plan: what the journal must not give out again.
-///
-/// # Errors
-/// [`StoreError`].
-pub fn position(store: &Store, lane: &Arc<str>) -> Result<Option<Offset>, StoreError> {
-    let name = row_name(lane);
-    let Some(bytes) = store.cursor(&name)? else { return Ok(None) };
-    let mut input = Input(&bytes);
-    let position = input.byte().and_then(|_| input.varint());
-    position.map(|position| Some(Offset(position))).map_err(|_| StoreError::Damaged(name))
+    store.remove_lane(lane, &cursor_name(lane))
 }

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use crate::engine::plan::LanePlan;
 use crate::engine::restore::partition_of;
 use crate::engine::round::{Collected, Round, Work};
-use crate::engine::step::SensorState;
 use crate::engine::step::codec::StateError;
+use crate::engine::step::{Due, SensorState};
 use crate::engine::wheel::KeyRef;
 use crate::model::Offset;
 use crate::store::{Store, StoreError};
@@ -77,11 +77,11 @@ impl Message for Dispatch {
     type Result = ();
 }
 
-/// A lane's plan, and its keys in this partition that have a state.
+/// A lane's plan, and when its keys in this partition that have a state want to be woken.
 struct AddLane {
     number: usize,
     plan: Arc<LanePlan>,
-    wake: Vec<(KeyRef, SensorState)>,
+    wake: Vec<(KeyRef, Due)>,
 }
 
 impl Message for AddLane {
@@ -114,7 +114,7 @@ impl Partitions {
         self.0.len()
     }
 
-    /// Adds a lane; `wake` holds per partition the keys that have a state.
+    /// Adds a lane; `wake` tells per partition when the keys that have a state want to be woken.
     ///
     /// # Errors
     /// [`PartitionError::Gone`].
@@ -122,7 +122,7 @@ impl Partitions {
         &self,
         plan: &Arc<LanePlan>,
         number: usize,
-        wake: Vec<Vec<(KeyRef, SensorState)>>,
+        wake: Vec<Vec<(KeyRef, Due)>>,
     ) -> Result<(), PartitionError> {
         for (partition, wake) in self.0.iter().zip(wake) {
             let add = AddLane { number, plan: plan.clone(), wake };
@@ -212,8 +212,7 @@ impl Handler<AddLane> for PartitionActor {
 
     fn handle(&mut self, AddLane { number, plan, wake }: AddLane, _: &mut Context<Self>) {
         let mut share = Share::new(plan, self.store.clone(), self.idle_saves);
-        for (key, state) in wake {
-            let due = share.due(&key, &state);
+        for (key, due) in wake {
             share.wheel.set(&key, &due);
         }
         self.lanes.insert(number, Rc::new(RefCell::new(share)));

@@ -57,7 +57,16 @@ pub struct Saved {
     /// The key.
     pub key: KeyRef,
     /// The state as bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: StateBytes,
+}
+
+/// A sensor's state as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateBytes {
+    /// The state.
+    pub state: Vec<u8>,
+    /// When it wants to be woken ([`crate::engine::wake`]).
+    pub wake: Vec<u8>,
 }
 
 /// What a partition's sensors have done in one round.

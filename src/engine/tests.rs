@@ -3,6 +3,7 @@
 mod actors;
 mod differential;
 mod gateway;
+mod lost;
 mod model;
 mod panics;
 

@@ -17,6 +17,11 @@ pub trait Stream: Send {
     /// One past the newest durable offset.
     fn tail(&self) -> Offset;
 
+    /// Where a reader that is new begins.
+    fn begin(&self) -> Offset {
+        self.tail()
+    }
+
     /// Makes `next` go on at `to`.
     fn seek(&mut self, to: Offset);
 

@@ -6,6 +6,7 @@
 
 mod disk;
 mod sinks;
+mod store;
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tracing::{debug, error, info, warn};
 
 pub use disk::DiskLevelChanged;
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
+pub use store::{StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};
 
 use super::Metrics;
 use crate::model::Reason;

@@ -8,8 +8,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::limits::LogLimits;
@@ -104,6 +104,15 @@ metrics! {
         "Room on disk: 0 everybody is taken, 1 bulk sources are put off, 2 all but alarm sources are.";
     intake_pressed: gauge("forebay_intake_pressed", []) -> IntGauge,
         "1 while a lane with alerts lags and bulk sources are slowed.";
+
+    store_damaged: counter("forebay_store_damaged_total", []) -> IntCounter,
+        "State stores found damaged, set aside and restored.";
+    store_dump_seconds: histogram("forebay_store_dump_seconds", [], SECONDS) -> Histogram,
+        "Seconds of each dump of the state store.";
+    store_dump_failures: counter("forebay_store_dump_failures_total", []) -> IntCounter,
+        "Dumps of the state store that could not be written.";
+    store_last_dump_timestamp_seconds: gauge("forebay_store_last_dump_timestamp_seconds", []) -> IntGauge,
+        "Wall time of the newest dump that was read back; 0: none since the start.";
 
     lane_lag_records: gauges("forebay_lane_lag_records", ["lane"]) -> IntGaugeVec,
         "Durable records the lane has not processed.";
@@ -203,6 +212,10 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
     IntCounterVec::new(Opts::new(name, help), labels)
 }
 
+fn counter(name: &str, help: &str, _no_labels: &[&str; 0]) -> Made<IntCounter> {
+    IntCounter::new(name, help)
+}
+
 fn gauge(name: &str, help: &str, _no_labels: &[&str; 0]) -> Made<IntGauge> {
     IntGauge::new(name, help)
 }
@@ -217,6 +230,10 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {
 
 fn float_gauges(name: &str, help: &str, labels: &[&str]) -> Made<GaugeVec> {
     GaugeVec::new(Opts::new(name, help), labels)
+}
+
+fn histogram(name: &str, help: &str, _no_labels: &[&str; 0], buckets: &[f64]) -> Made<Histogram> {
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
 }
 
 fn histograms(name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Made<HistogramVec> {

@@ -14,11 +14,11 @@ use std::time::Duration;
 use forebay::config::{Config, from_text};
 use forebay::engine::offline::Offline;
 use forebay::engine::plan::{LanePlan, lanes};
-use forebay::engine::{Engine, EngineSettings, checkpoint_position};
+use forebay::engine::{Engine, EngineSettings};
 use forebay::journal::{self, Clock, Content, Journal, Record, Stream, Work};
 use forebay::model::batch::NewReading;
-use forebay::model::{BatchBuilder, Cell, Identity, Offset, Output, Timestamp};
-use forebay::store::Store;
+use forebay::model::{BatchBuilder, Cell, Identity, Offset, Output, StreamName, Timestamp};
+use forebay::store::{Manifest, Store};
 use forebay::telemetry::Metrics;
 
 const CONFIG: &str = r#"
@@ -137,10 +137,11 @@ fn process() {
     let (partitions, dir) = arguments.split_once(' ').unwrap();
     let dir = Path::new(dir);
     actix::System::new().block_on(async {
+        let manifest = Manifest::read(&dir.join("state")).unwrap();
+        let floor = manifest.map_or(Offset(0), |known| known.floor(StreamName::Readings));
         let store = Arc::new(Store::open(&dir.join("state")).unwrap());
         let config = config();
-        let positions = lanes(&config).into_iter().map(|lane| checkpoint_position(&store, &lane).unwrap());
-        let journal = open(dir, positions.flatten().max().unwrap_or_default());
+        let journal = open(dir, floor);
         let settings = EngineSettings {
             partitions: partitions.parse().unwrap(),
             checkpoint_every: Duration::from_millis(10),

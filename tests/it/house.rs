@@ -73,7 +73,7 @@ pub(crate) const HOMES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "sled",
-        &["src/store"],
+        &["src/store/sled"],
         "sled acknowledges before its data is on disk; only the store knows how to sync it",
     ),
     ("rumqttd", &["protocols/mqtt/"], "its codec and router need guards that only this crate has"),

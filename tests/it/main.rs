@@ -18,3 +18,4 @@ mod oracle;
 mod refusals;
 mod reload;
 mod sinks;
+mod store;

@@ -13,7 +13,7 @@ use crate::alert::Moment;
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
-use crate::engine::round::{Idle, Saved, SharedRows, Work};
+use crate::engine::round::{Idle, Saved, SharedRows, StateBytes, Work};
 use crate::engine::view::Views;
 use crate::engine::watermarks::Watermarks;
 use crate::engine::wheel::KeyRef;
@@ -44,7 +44,7 @@ pub(super) struct Lane {
     saving: Option<(Saving, Offset)>,
     checkpoint: Offset,
     /// States of a save that failed: they go with the next one.
-    unsaved: BTreeMap<(u16, Arc<str>), Vec<u8>>,
+    unsaved: BTreeMap<(u16, Arc<str>), StateBytes>,
     /// Readings that made sensors panic, since the checkpoint.
     quarantines: Quarantines,
 }
@@ -63,7 +63,7 @@ impl Lane {
         let checkpoint = restore::checkpoint(&plan, &store, &start.readings, start.emitted)?;
         let position = checkpoint.position;
         let quarantines = Quarantines::read(&plan, &start.readings, position).await?;
-        let wake = restore::states(&plan, &store, start.partitions.count(), &start.observer)?;
+        let wake = restore::sleeping(&plan, &store, start.partitions.count(), &start.observer)?;
         start.partitions.add_lane(&plan, start.number, wake).await?;
         let suppress_below = start.emitted.unwrap_or(position);
         Ok(Self {

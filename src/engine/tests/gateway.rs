@@ -8,8 +8,8 @@ use super::{Given, batch, line};
 use crate::config::Config;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::{self, Clock, Content, Journal, Record, Stream, Work};
-use crate::model::{DeadLetter, Offset, Output, Timestamp};
-use crate::store::Store;
+use crate::model::{DeadLetter, Offset, Output, StreamName, Timestamp};
+use crate::store::{Manifest, Store};
 use crate::telemetry::{Metrics, clock};
 
 /// Never in a test.
@@ -39,9 +39,9 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new());
         // The threads of the gateway before may still hold it.
         let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
-        let floor = crate::engine::checkpoint_position(&store, &"main".into()).unwrap();
+        let known = Manifest::read(&dir.join("state")).unwrap();
         let settings_of_journal = journal::Settings {
-            readings_floor: floor.unwrap_or_default(),
+            readings_floor: known.map_or(Offset(0), |known| known.floor(StreamName::Readings)),
             remember: NEVER,
             ..journal::Settings::new(dir.join("journal"))
         };

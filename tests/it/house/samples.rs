@@ -79,7 +79,7 @@ fn crates_outside_their_homes_are_seen() {
             2: hyper is not at home here
             3: sled is not at home here"#]],
     );
-    check(rules::homes, "src/store/states.rs", "use sled::Db;", expect![""]);
+    check(rules::homes, "src/store/sled/rows.rs", "use sled::Db;", expect![""]);
 }
 
 #[test]
