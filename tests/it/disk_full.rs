@@ -12,6 +12,7 @@ use crate::harness::{Site, eventually, http, rows};
 
 const SOURCE: &str = r#"
 [source.plant]
+priority = "alarm"
 topic = "plant/{machine}"
 format = "json"
 time = { at = "/ts", unit = "ms" }
