@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::check::Show;
 use super::demo::{DEMO_EXAMPLES, DemoArguments};
+use super::replay::arguments::{REPLAY_EXAMPLES, ReplayOptions};
 use super::{Failure, Style};
 use crate::telemetry::logs::{self, LogFormat};
 
@@ -29,6 +30,7 @@ Examples:
   forebay check                                  what is wrong with the configuration, all at once
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
+  forebay replay --from -2h -c new.toml --diff   what a changed configuration would have made of today
   forebay status                                 how the running gateway is doing
   forebay reload --dry-run                       what an edited configuration would change in it
 
@@ -130,6 +132,9 @@ pub enum Command {
     /// Run recorded payloads through a configuration, without sockets, journal or clock
     #[command(after_help = BACKTEST_EXAMPLES)]
     Backtest(BacktestOptions),
+    /// Run the journal's past through a configuration, without touching live state
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayOptions),
     /// Say how the running gateway is doing
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusOptions),
@@ -192,15 +197,22 @@ impl Command {
     }
 }
 
+/// The configuration file where none is named.
+///
+/// # Errors
+/// Where none is where it is looked for.
+pub fn default_config_path() -> Result<PathBuf, Failure> {
+    let found = CONFIG_PATHS.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| Failure::NoConfiguration(CONFIG_PATHS.join(" nor ./")))
+}
+
 impl Global {
     /// The configuration file to read.
     ///
     /// # Errors
     /// Where none is named and none is where it is looked for.
     pub fn config_path(&self) -> Result<PathBuf, Failure> {
-        let found = CONFIG_PATHS.iter().map(Path::new).find(|path| path.exists());
-        let path = self.config.clone().or_else(|| found.map(Path::to_owned));
-        path.ok_or_else(|| Failure::NoConfiguration(CONFIG_PATHS.join(" nor ./")))
+        self.config.clone().map_or_else(default_config_path, Ok)
     }
 
     /// The shape of what is printed.

@@ -17,4 +17,5 @@ mod mqtt;
 mod oracle;
 mod refusals;
 mod reload;
+mod replay;
 mod sinks;
