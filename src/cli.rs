@@ -10,10 +10,12 @@ use clap::Parser;
 
 pub mod arguments;
 pub mod backtest;
+pub mod backup;
 pub mod check;
 pub mod data_dir;
 pub mod demo;
 pub mod failure;
+pub mod journal;
 pub mod reload;
 pub mod replay;
 pub mod run;
@@ -67,6 +69,9 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
         }
         Command::Backtest(options) => backtest::run(&global.config_path()?, options, global.style()),
         Command::Replay(options) => replay::run(global, options),
+        Command::Journal(command) => journal::run(global, command),
+        Command::Backup(options) => backup::run(global, options),
+        Command::Restore(options) => backup::restore::run(options),
         Command::Status(options) => status::run(global, options),
         Command::Reload(options) => reload::run(global, options),
     }

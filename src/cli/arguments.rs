@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use super::backup::restore::{RESTORE_EXAMPLES, RestoreOptions};
+use super::backup::{BACKUP_EXAMPLES, BackupOptions};
 use super::check::Show;
 use super::demo::{DEMO_EXAMPLES, DemoArguments};
+use super::journal::{JOURNAL_EXAMPLES, JournalCommand};
 use super::replay::arguments::{REPLAY_EXAMPLES, ReplayOptions};
 use super::{Failure, Style};
 use crate::telemetry::logs::{self, LogFormat};
@@ -31,6 +34,8 @@ Examples:
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
   forebay replay --from -2h -c new.toml --diff   what a changed configuration would have made of today
+  forebay journal verify                         whether everything on disk can be read
+  forebay backup /var/backups/monday             everything that was acknowledged, elsewhere
   forebay status                                 how the running gateway is doing
   forebay reload --dry-run                       what an edited configuration would change in it
 
@@ -135,6 +140,15 @@ pub enum Command {
     /// Run the journal's past through a configuration, without touching live state
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayOptions),
+    /// Check the journal, or say what it holds
+    #[command(subcommand, after_help = JOURNAL_EXAMPLES)]
+    Journal(JournalCommand),
+    /// Write the gateway's data into a new directory, also while it runs
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupOptions),
+    /// Make a data directory of a backup
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreOptions),
     /// Say how the running gateway is doing
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusOptions),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod backtest;
+mod backup;
 mod coap;
 mod crash;
 mod disk_full;
@@ -12,6 +13,7 @@ mod engine;
 mod harness;
 mod house;
 mod http;
+mod journal_commands;
 mod metrics;
 mod mqtt;
 mod oracle;
