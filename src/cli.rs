@@ -10,12 +10,17 @@ use clap::Parser;
 
 pub mod arguments;
 pub mod backtest;
+pub mod backup;
 pub mod check;
+pub mod data_dir;
 pub mod demo;
 pub mod failure;
+pub mod journal;
 pub mod reload;
+pub mod replay;
 pub mod run;
 pub mod status;
+pub mod time;
 
 use arguments::{Arguments, Command};
 pub use failure::Failure;
@@ -63,6 +68,10 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
             check::run(&global.config_path()?, show, &mut out, &mut errors).map_err(Failure::Output)
         }
         Command::Backtest(options) => backtest::run(&global.config_path()?, options, global.style()),
+        Command::Replay(options) => replay::run(global, options),
+        Command::Journal(command) => journal::run(global, command),
+        Command::Backup(options) => backup::run(global, options),
+        Command::Restore(options) => backup::restore::run(options),
         Command::Status(options) => status::run(global, options),
         Command::Reload(options) => reload::run(global, options),
     }

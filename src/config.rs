@@ -22,6 +22,7 @@ mod tests;
 
 pub use load::{admin_socket, from_text, load};
 pub use problem::{Problem, Problems};
+pub(crate) use scalar::duration;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

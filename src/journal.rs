@@ -23,6 +23,7 @@ mod group;
 pub mod identity;
 mod letters;
 mod open;
+pub mod past;
 mod reader;
 mod recall;
 pub mod record;

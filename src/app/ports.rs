@@ -138,23 +138,28 @@ pub struct Graveyard(pub journal::Stream);
 
 impl DeadLetters for Graveyard {
     fn bury(&self, row: Undeliverable) -> BoxFuture<'_, Result<(), BuryError>> {
-        let letter = DeadLetter {
-            source: format!("sink/{}", row.sink).into(),
-            reason: Reason::Field,
-            detail: row.detail,
-            topic: row.id.to_string().into(),
-            principal: "gateway".into(),
-            received: clock::now(),
-            line: None,
-            length_bytes: row.row.len() as u64,
-            payload: Bytes::from(row.row),
-            identity: Identity::None,
-        };
+        let letter = undelivered(row);
         async move {
             let kept = self.0.append(Work::DeadLetters(vec![letter])).await;
             kept.map(|_| ()).map_err(|refused| BuryError(refused.to_string()))
         }
         .boxed()
+    }
+}
+
+/// The dead letter of a row that a counterpart refuses for good.
+pub fn undelivered(row: Undeliverable) -> DeadLetter {
+    DeadLetter {
+        source: format!("sink/{}", row.sink).into(),
+        reason: Reason::Field,
+        detail: row.detail,
+        topic: row.id.to_string().into(),
+        principal: "gateway".into(),
+        received: clock::now(),
+        line: None,
+        length_bytes: row.row.len() as u64,
+        payload: Bytes::from(row.row),
+        identity: Identity::None,
     }
 }
 

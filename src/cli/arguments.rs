@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use super::backup::restore::{RESTORE_EXAMPLES, RestoreOptions};
+use super::backup::{BACKUP_EXAMPLES, BackupOptions};
 use super::check::Show;
 use super::demo::{DEMO_EXAMPLES, DemoArguments};
+use super::journal::{JOURNAL_EXAMPLES, JournalCommand};
+use super::replay::arguments::{REPLAY_EXAMPLES, ReplayOptions};
 use super::{Failure, Style};
 use crate::telemetry::logs::{self, LogFormat};
 
@@ -29,6 +33,9 @@ Examples:
   forebay check                                  what is wrong with the configuration, all at once
   forebay check --graph                          who feeds whom
   forebay backtest -i day.ndjson.gz -s fleet     yesterday's payloads through the pipelines of now
+  forebay replay --from -2h -c new.toml --diff   what a changed configuration would have made of today
+  forebay journal verify                         whether everything on disk can be read
+  forebay backup /var/backups/monday             everything that was acknowledged, elsewhere
   forebay status                                 how the running gateway is doing
   forebay reload --dry-run                       what an edited configuration would change in it
 
@@ -130,6 +137,18 @@ pub enum Command {
     /// Run recorded payloads through a configuration, without sockets, journal or clock
     #[command(after_help = BACKTEST_EXAMPLES)]
     Backtest(BacktestOptions),
+    /// Run the journal's past through a configuration, without touching live state
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayOptions),
+    /// Check the journal, or say what it holds
+    #[command(subcommand, after_help = JOURNAL_EXAMPLES)]
+    Journal(JournalCommand),
+    /// Write the gateway's data into a new directory, also while it runs
+    #[command(after_help = BACKUP_EXAMPLES)]
+    Backup(BackupOptions),
+    /// Make a data directory of a backup
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreOptions),
     /// Say how the running gateway is doing
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusOptions),
@@ -192,15 +211,22 @@ impl Command {
     }
 }
 
+/// The configuration file where none is named.
+///
+/// # Errors
+/// Where none is where it is looked for.
+pub fn default_config_path() -> Result<PathBuf, Failure> {
+    let found = CONFIG_PATHS.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| Failure::NoConfiguration(CONFIG_PATHS.join(" nor ./")))
+}
+
 impl Global {
     /// The configuration file to read.
     ///
     /// # Errors
     /// Where none is named and none is where it is looked for.
     pub fn config_path(&self) -> Result<PathBuf, Failure> {
-        let found = CONFIG_PATHS.iter().map(Path::new).find(|path| path.exists());
-        let path = self.config.clone().or_else(|| found.map(Path::to_owned));
-        path.ok_or_else(|| Failure::NoConfiguration(CONFIG_PATHS.join(" nor ./")))
+        self.config.clone().map_or_else(default_config_path, Ok)
     }
 
     /// The shape of what is printed.

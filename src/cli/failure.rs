@@ -1,6 +1,7 @@
 //! Why a command ends early, and the exit code of it.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use super::{BAD_CONFIGURATION, FAILED, OK, USAGE};
 use crate::config::Problems;
@@ -20,17 +21,26 @@ pub enum Failure {
     /// Something outside does not do its part.
     #[error("{0}")]
     Failed(String),
+    /// Data that a newer program wrote.
+    #[error("{0}")]
+    NewerFormat(String),
     /// The results cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
 }
 
 impl Failure {
+    /// The failure to read `path`.
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let text = format!("cannot read {}: {error}", path.display());
+        if error.kind() == io::ErrorKind::Unsupported { Self::NewerFormat(text) } else { Self::Failed(text) }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => USAGE,
-            Self::NoConfiguration(_) | Self::Configuration(_) => BAD_CONFIGURATION,
+            Self::NoConfiguration(_) | Self::Configuration(_) | Self::NewerFormat(_) => BAD_CONFIGURATION,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => OK,
             Self::Failed(_) | Self::Output(_) => FAILED,
         }
@@ -70,6 +80,11 @@ mod tests {
             (Failure::Usage("no such source".into()), 64, "forebay: no such source\n"),
             (Failure::Configuration(Problems(vec![problem])), 78, "forebay.toml:3:1: gateway.id: is empty\n"),
             (Failure::Failed("x cannot be read".into()), 1, "forebay: x cannot be read\n"),
+            (
+                Failure::unreadable(Path::new("x"), &io::Error::new(io::ErrorKind::Unsupported, "format 9")),
+                78,
+                "forebay: cannot read x: format 9\n",
+            ),
             (output(io::ErrorKind::BrokenPipe), 0, ""),
             (output(io::ErrorKind::StorageFull), 1, "forebay: cannot write the output: no storage space\n"),
         ] {

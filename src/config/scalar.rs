@@ -39,7 +39,7 @@ pub(super) struct Many {
 }
 
 /// Parses a duration; `None` when it is none.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {

@@ -23,7 +23,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 mod pull;
-mod quarantine;
+pub(in crate::engine) mod quarantine;
 mod rebuild;
 
 use pull::Lane;

@@ -1,4 +1,5 @@
-//! A lane without actors and journal: the same steps in one thread, for `backtest` and as the tests' measure.
+//! A lane without actors and journal: the same steps in one thread, for `backtest`, `replay` and as the tests'
+//! measure.
 
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use rustc_hash::FxHashMap;
 use crate::alert::Moment;
 use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
+use crate::engine::lane::quarantine::Quarantines;
 use crate::engine::plan::LanePlan;
 use crate::engine::step::{Place, Rows, SensorState};
 use crate::engine::view::Views;
 use crate::engine::watermarks::{Trajectory, Watermarks};
 use crate::engine::wheel::Wheel;
-use crate::journal::Clock;
+use crate::journal::{Clock, Record};
 use crate::model::{Batch, Offset};
 
 /// All sensors of one lane in one thread.
@@ -24,6 +26,8 @@ pub struct Offline {
     wheel: Wheel,
     /// The last tick.
     clock: Clock,
+    /// Readings that made sensors panic when they were processed first.
+    quarantines: Quarantines,
 }
 
 impl Offline {
@@ -31,7 +35,24 @@ impl Offline {
     pub fn new(plan: LanePlan) -> Self {
         let sensors = plan.keyings.iter().map(|_| FxHashMap::default()).collect();
         let (watermarks, wheel) = (Watermarks::new(&plan), Wheel::new(plan.source_scoped.len()));
-        Self { plan, sensors, watermarks, wheel, clock: Clock::default() }
+        let quarantines = Quarantines::new(&plan);
+        Self { plan, sensors, watermarks, wheel, clock: Clock::default(), quarantines }
+    }
+
+    /// The same lane with the clock at `clock`: it begins in the middle of a journal.
+    pub fn at(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What it computes.
+    pub fn plan(&self) -> &LanePlan {
+        &self.plan
+    }
+
+    /// Skips from now on the readings that `record` sets aside; other records change nothing.
+    pub fn set_aside(&mut self, record: &Record) {
+        self.quarantines.note(&self.plan, record);
     }
 
     /// Keys with a state.
@@ -44,8 +65,11 @@ impl Offline {
         let views = Views::new(&self.plan, batch);
         let trajectories = self.watermarks.advance(&self.plan, &views, batch, self.clock.wall);
         let mut effects = Effects::default();
-        for at in 0..self.plan.keyings.len() {
-            let grouped = Grouped::new(&self.plan, &self.plan.keyings[at], &views, batch);
+        let keyings = self.plan.keyings.iter();
+        let mut grouped: Vec<_> =
+            keyings.map(|keying| Grouped::new(&self.plan, keying, &views, batch)).collect();
+        self.quarantines.skip(batch, &mut grouped);
+        for (at, grouped) in grouped.iter().enumerate() {
             for (key, range) in &grouped.keys {
                 let rows = &grouped.rows[range.start as usize..range.end as usize];
                 let shared = Rows { batch, rows, views: &views, trajectories: &trajectories };

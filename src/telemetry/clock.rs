@@ -3,7 +3,7 @@
 //! Pure modules take `now` as an argument; the journal carries wall time in its ticks, so that a replay sees
 //! the same times (`.clippy.toml` bans other calls).
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::Timestamp;
 
@@ -24,6 +24,15 @@ pub fn now() -> Timestamp {
 /// The monotonic clock, for durations and service time. It stands still while the machine sleeps.
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// CPU time that all threads of this process have taken, user and system.
+pub fn process_cpu() -> Duration {
+    let taken = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(taken.tv_sec).unwrap_or_default(),
+        u32::try_from(taken.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// A point in time that no right clock shows any more: `SOURCE_DATE_EPOCH` of the build where the packager

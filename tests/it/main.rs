@@ -4,6 +4,7 @@
 
 mod admin;
 mod backtest;
+mod backup;
 mod coap;
 mod crash;
 mod disk_full;
@@ -12,10 +13,12 @@ mod engine;
 mod harness;
 mod house;
 mod http;
+mod journal_commands;
 mod metrics;
 mod mqtt;
 mod oracle;
 mod refusals;
 mod reload;
+mod replay;
 mod sinks;
 mod store;

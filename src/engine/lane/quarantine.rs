@@ -25,14 +25,14 @@ const LETTERS_MAX: usize = 1_024;
 
 /// What each key skips.
 #[derive(Debug, Default)]
-pub(super) struct Quarantines {
+pub(in crate::engine) struct Quarantines {
     /// Per grouping.
     keys: Vec<FxHashMap<Arc<str>, Vec<Range<Offset>>>>,
 }
 
 impl Quarantines {
     /// Nothing is skipped.
-    pub(super) fn new(plan: &LanePlan) -> Self {
+    pub(in crate::engine) fn new(plan: &LanePlan) -> Self {
         Self { keys: plan.keyings.iter().map(|_| FxHashMap::default()).collect() }
     }
 
@@ -43,14 +43,20 @@ impl Quarantines {
         let (mut reader, end) = (readings.reader(from), readings.durable());
         while reader.position() < end {
             let Some(chunk) = reader.try_next().await? else { break };
-            let Content::Record(record) = &chunk.content else { continue };
-            let Record::Quarantine { lane, grouping, key, from, to } = &**record else { continue };
-            let keying = plan.keyings.iter().position(|keying| keying.id == *grouping);
-            if let Some(keying) = keying.filter(|_| *lane == plan.lane) {
-                all.add(&(keying as u16, key.clone()), *from..*to);
+            if let Content::Record(record) = &chunk.content {
+                all.note(plan, record);
             }
         }
         Ok(all)
+    }
+
+    /// Skips from now on what `record` sets aside, if it is a quarantine of the plan's lane.
+    pub(in crate::engine) fn note(&mut self, plan: &LanePlan, record: &Record) {
+        let Record::Quarantine { lane, grouping, key, from, to } = record else { return };
+        let keying = plan.keyings.iter().position(|keying| keying.id == *grouping);
+        if let Some(keying) = keying.filter(|_| *lane == plan.lane) {
+            self.add(&(keying as u16, key.clone()), *from..*to);
+        }
     }
 
     fn add(&mut self, (keying, key): &KeyRef, range: Range<Offset>) {
@@ -58,7 +64,7 @@ impl Quarantines {
     }
 
     /// Takes the rows of `batch` that are set aside out of `grouped`.
-    pub(super) fn skip(&self, batch: &Batch, grouped: &mut [Grouped]) {
+    pub(in crate::engine) fn skip(&self, batch: &Batch, grouped: &mut [Grouped]) {
         for (keys, grouped) in self.keys.iter().zip(grouped).filter(|(keys, _)| !keys.is_empty()) {
             grouped.retain(|key, row| {
                 let offset = batch.base.plus(u64::from(row));
