@@ -62,6 +62,7 @@ impl Open {
         let opened =
             catch_unwind(AssertUnwindSafe(open)).map_err(|_| StoreError::Unopenable(dir.to_owned()))?;
         let (states, cursors, db) = opened?;
+        sync_names(dir)?;
         Ok(Self { states, cursors, db, file: File::open(dir.join("db"))? })
     }
 
@@ -69,6 +70,13 @@ impl Open {
         self.db.flush()?;
         Ok(self.file.sync_data()?)
     }
+}
+
+/// sled syncs neither its settings, without which it takes itself for new, nor any name.
+fn sync_names(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir.join("conf"))?.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    Ok(dir.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?)
 }
 
 impl Store {
