@@ -28,10 +28,11 @@ const DISK: &str = "size=230m";
 const READINGS_MAX: usize = 3_000;
 
 /// A mounted tmpfs; unmounted when dropped.
-struct Tmpfs(PathBuf);
+pub struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    fn mount(at: &Path) -> Option<Self> {
+    /// Mounts one with room for the segments and little more. `None`, which is said, where that is not allowed.
+    pub fn mount(at: &Path) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(at).status();
         if mount.is_ok_and(|status| status.success()) {
@@ -50,7 +51,7 @@ impl Drop for Tmpfs {
 }
 
 /// Takes all room that is left.
-fn fill(path: &Path) {
+pub fn fill(path: &Path) {
     let mut file = File::create(path).unwrap();
     let mut size = 1 << 20;
     while size > 0 {

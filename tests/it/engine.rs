@@ -66,6 +66,8 @@ const PROCESS: &str = "FOREBAY_TEST_ENGINE";
 const RECORDS: u64 = 3_000;
 /// Readings appended at once.
 const BURST_MAX: u64 = 16;
+/// Of the journal's segments: so small that there are many.
+const SEGMENT_BYTES: u64 = 4096;
 /// Most bursts from a start to the kill.
 const BURSTS_MAX: u64 = 70;
 /// One record in so many is a tick.
@@ -126,7 +128,11 @@ fn work(n: u64) -> (Work, u64) {
 }
 
 fn open(dir: &Path, floor: Offset) -> Journal {
-    let settings = journal::Settings { readings_floor: floor, ..journal::Settings::new(dir.join("journal")) };
+    let settings = journal::Settings {
+        readings_floor: floor,
+        segment_bytes: SEGMENT_BYTES,
+        ..journal::Settings::new(dir.join("journal"))
+    };
     Journal::open(&settings, &Arc::new(Metrics::new())).expect("the journal opens")
 }
 

@@ -9,6 +9,7 @@
 //! and [`mqtt`] say what a well-behaved client cannot be made to say.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -75,14 +76,20 @@ pub struct Site {
     folder: TempDir,
     daemon: Option<Child>,
     listening: BTreeMap<String, SocketAddr>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Site {
     /// A folder with [`BASE`] and `more` as its configuration. Nothing runs yet.
     pub fn new(more: &str) -> Self {
+        Self::with_config(&format!("{BASE}{more}"))
+    }
+
+    /// A folder with this configuration. Nothing runs yet.
+    pub fn with_config(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let site = Self { folder, daemon: None, listening: BTreeMap::new() };
-        site.write("forebay.toml", format!("{BASE}{more}"));
+        let site = Self { folder, daemon: None, listening: BTreeMap::new(), environment: Vec::new() };
+        site.write("forebay.toml", config);
         site
     }
 
@@ -106,8 +113,40 @@ impl Site {
         path
     }
 
+    /// Every daemon started from now on gets this variable.
+    pub fn set_env(&mut self, name: &'static str, value: impl Into<OsString>) {
+        self.environment.push((name, value.into()));
+    }
+
     /// Starts the daemon and waits until it serves.
     pub fn start(&mut self) {
+        self.try_start().unwrap_or_else(|status| panic!("the daemon ended at start: {status}"));
+    }
+
+    /// As [`Site::start`].
+    ///
+    /// # Errors
+    /// How the daemon ended, where it did instead.
+    pub fn try_start(&mut self) -> Result<(), ExitStatus> {
+        let before = self.spawn();
+        let log = self.path("daemon.log");
+        let listening = eventually("the daemon is ready", || {
+            if let Some(status) = self.daemon.as_mut().unwrap().try_wait().unwrap() {
+                return Some(Err(status));
+            }
+            ready(&fs::read(&log).unwrap()[before..]).map(Ok)
+        });
+        self.listening = listening.inspect_err(|_| self.daemon = None)?;
+        for (name, addr) in &self.listening {
+            // Replaced as a whole: a client may be reading it.
+            let part = self.write(&format!("{name}.part"), addr.port().to_string());
+            fs::rename(part, self.path(&format!("{name}.port"))).unwrap();
+        }
+        Ok(())
+    }
+
+    /// Starts the daemon and does not wait. Yields the length of the log before.
+    pub fn spawn(&mut self) -> usize {
         assert!(self.daemon.is_none(), "the daemon runs already");
         let log = self.path("daemon.log");
         let before = fs::metadata(&log).map_or(0, |log| log.len() as usize);
@@ -116,17 +155,9 @@ impl Site {
         command.args(["run", "--log-format", "json", "--config", "forebay.toml"]);
         command.current_dir(self.folder.path()).env_remove("FOREBAY_LOG_FORMAT");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.daemon = Some(command.spawn().unwrap());
-        self.listening = eventually("the daemon is ready", || {
-            let status = self.daemon.as_mut().unwrap().try_wait().unwrap();
-            assert!(status.is_none(), "the daemon ended at start: {}", status.unwrap());
-            ready(&fs::read(&log).unwrap()[before..])
-        });
-        for (name, addr) in &self.listening {
-            // Replaced as a whole: a client may be reading it.
-            let part = self.write(&format!("{name}.part"), addr.port().to_string());
-            fs::rename(part, self.path(&format!("{name}.port"))).unwrap();
-        }
+        before
     }
 
     /// SIGTERM: it drains and says that all is well.

@@ -10,6 +10,7 @@ mod crash;
 mod disk_full;
 mod demo;
 mod engine;
+mod faults;
 mod harness;
 mod house;
 mod http;

@@ -14,7 +14,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::arguments::ReplayOptions;
 use super::{Replay, Setting, open_output};
@@ -23,7 +22,7 @@ use crate::cli::backtest::rows::Rows;
 use crate::cli::{FAILED, Failure, OK};
 use crate::config::{self, Config, OutputKind, SinkKind};
 use crate::deliver::retry::Breaker;
-use crate::deliver::{BuryError, Courier, DeadLetters, Observer, Ports, Undeliverable};
+use crate::deliver::{BuryError, Courier, DeadLetters, Observer, Ports, Stop, Undeliverable};
 use crate::engine::emission::Effects;
 use crate::http_client::HttpClient;
 use crate::model::{Offset, Output, ResultId, StreamName};
@@ -157,7 +156,7 @@ impl Outlet {
 
 /// Runs the courier until everything up to the end is confirmed.
 async fn deliver(courier: Courier, end: &OnceLock<Offset>) {
-    let (progress, stop) = (courier.progress(), CancellationToken::new());
+    let (progress, stop) = (courier.progress(), Stop::default());
     let done = |progress: &Progress| {
         let end = end.get()?;
         (progress.saved(StreamName::Results)? >= *end).then_some(())
@@ -166,7 +165,7 @@ async fn deliver(courier: Courier, end: &OnceLock<Offset>) {
         while done(&progress).is_none() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        stop.cancel();
+        stop.drain();
     };
     join(courier.run(stop.clone()), watch).await;
 }
