@@ -37,6 +37,7 @@ pub mod pages;
 pub mod ports;
 pub mod processing;
 mod reload;
+mod retention;
 mod room;
 
 use pages::{AdminPages, Overview, Present};
@@ -52,6 +53,8 @@ const IDLE_SAVES: u64 = 20;
 const REMEMBER: Duration = Duration::from_secs(600);
 /// How long lanes may take to finish what is durable; with a full disk they cannot.
 const LANES_GRACE: Duration = Duration::from_secs(60);
+/// Where the operating system keeps the machine's id.
+const MACHINE_ID: &str = "/etc/machine-id";
 /// How often the clock is journalled.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 
@@ -135,7 +138,7 @@ impl App {
         let pages = Arc::new(Admin::new(metrics.clone(), overview.clone(), overview.clone()));
         let (listeners, admin) = (Stage::default(), Stage::default());
         let room = Arc::new(Room::default());
-        let meter = room::start(&config, &room, &metrics);
+        let meter = room::start(&config, &journal, &room, &metrics);
         let (reload, requests) = reload::requests(&origin);
         let desk = Desk { pages: pages.clone(), reload: Arc::new(reload) };
         admin.tasks.spawn(socket.run(desk, admin.stop.clone()));
@@ -222,6 +225,7 @@ fn open_journal(config: &Config, readings_floor: Offset, metrics: &Arc<Metrics>)
         linger: config.journal.commit_linger,
         readings_floor,
         remember: remember(config),
+        machine: journal::identity::machine(Path::new(MACHINE_ID)),
         ..journal::Settings::new(config.gateway.data_dir.join("journal"))
     };
     Journal::open(&settings, metrics)
@@ -301,9 +305,6 @@ pub async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
     for Listening { name, addr, .. } in app.listening() {
         tracing::info!(listener = &**name, %addr, "listening");
     }
-    tracing::info!(
-        "the journal is kept whole: this version does not enforce max_bytes, max_age and min_free"
-    );
     tracing::info!(took = ?app.uptime(), "ready");
     let mut broken = None;
     while broken.is_none() {

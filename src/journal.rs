@@ -12,22 +12,28 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+mod budget;
 pub mod columns;
 mod core;
 mod dedup;
 pub mod disk;
+mod extents;
 pub mod frame;
 mod group;
 pub mod identity;
+mod last_clock;
 mod letters;
 mod open;
 pub mod past;
+mod pins;
 mod reader;
 mod recall;
 pub mod record;
 mod recover;
+mod retention;
+mod seek;
 mod segment;
 mod shared;
 mod tail;
@@ -36,12 +42,15 @@ mod writer;
 pub use self::core::{Core, Now};
 pub use group::{Receipt, Work};
 pub use open::{Cores, Settings};
+pub use pins::{Hold, Lag, Pin, Pins};
 pub use reader::Reader;
 pub use record::{Chunk, Clock, Content, OutputFrame, Record};
+pub use retention::{Limits, Retention};
 pub use writer::Writers;
 
 use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::{Metrics, clock};
+use budget::Budget;
 use shared::Shared;
 
 /// Limits of a stream's memory.
@@ -85,7 +94,7 @@ pub enum Refused {
 pub struct Stream {
     shared: Arc<Shared>,
     writer: writer::Address,
-    budget: Arc<Semaphore>,
+    budget: Arc<Budget>,
 }
 
 impl Stream {
@@ -96,7 +105,7 @@ impl Stream {
     pub async fn append(&self, work: Work) -> Result<Receipt, Refused> {
         let cost = cost(&work, self.shared.kind.queue_bytes_max());
         let waiting = clock::monotonic();
-        let permit = self.budget.clone().acquire_many_owned(cost).await.map_err(|_| Refused::Closed)?;
+        let permit = self.budget.take(cost).await?;
         self.shared.metrics.wait_seconds.observe(waiting.elapsed().as_secs_f64());
         let (done, receipt) = oneshot::channel();
         // The permit bounds what waits, so a full mailbox cannot happen; a closed one means shutting down.
@@ -125,19 +134,37 @@ impl Stream {
         self.shared.oldest()
     }
 
+    /// Bytes on disk of the records from `position` on: what a consumer that stands there still needs.
+    pub fn bytes_from(&self, position: Offset) -> u64 {
+        self.shared.bytes_from(position)
+    }
+
+    /// From now on the stream is kept within `limits` and no further than [`Pins`] hold it, which are to be set
+    /// before. Until this is called everything is kept.
+    pub async fn retain(&self, limits: Limits) {
+        // An error means that the writer is gone.
+        let _ = self.writer.send(writer::Retain(limits)).await;
+    }
+
     /// Arrival of the newest record since the program started.
     pub fn newest(&self) -> Option<Timestamp> {
         self.shared.newest()
     }
 
-    /// Whether so much waits that new messages should be put off.
+    /// Whether so much waits, measured by the present budget, that new messages should be put off.
     pub fn is_congested(&self) -> bool {
-        self.queued_bytes() > self.shared.kind.queue_bytes_max() / 2
+        self.queued_bytes() > self.budget.bytes() / 2
     }
 
     /// Bytes waiting to be written.
     pub fn queued_bytes(&self) -> usize {
-        self.shared.kind.queue_bytes_max() - self.budget.available_permits()
+        self.budget.used_bytes()
+    }
+
+    /// Makes the byte budget this part of the full one, from a quarter to all of it: senders are slowed while
+    /// processing is behind. What already waits stays.
+    pub fn set_budget(&self, fraction_of_full: f64) {
+        self.budget.set(fraction_of_full);
     }
 
     /// Commits what waits and stops the writer.
@@ -148,14 +175,14 @@ impl Stream {
 }
 
 /// What `work` takes of the budget: its bytes, at least an even share of the mailbox, at most all of it.
-fn cost(work: &Work, max: usize) -> u32 {
+fn cost(work: &Work, max: usize) -> usize {
     let bytes = match work {
         Work::Readings(batch) => batch.bytes(),
         Work::Record(_) => 0,
         Work::Outputs(frame) => 400 * frame.outputs.len(),
         Work::DeadLetters(letters) => letters.iter().map(|letter| 300 + letter.payload.len()).sum(),
     };
-    bytes.clamp(max / writer::MAILBOX_MAX, max) as u32
+    bytes.clamp(max / writer::MAILBOX_MAX, max)
 }
 
 /// All streams of a data directory. Clones share them.
@@ -173,6 +200,8 @@ pub struct Journal {
     pub emitted: BTreeMap<Arc<str>, Offset>,
     /// The last tick before this start, if there is one.
     pub last_clock: Option<Clock>,
+    /// Who still needs what.
+    pub pins: Arc<Pins>,
 }
 
 impl Journal {
@@ -181,11 +210,11 @@ impl Journal {
     /// # Errors
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let Cores { id, readings, results, dead_letters, emitted, last_clock } =
+        let Cores { id, readings, results, dead_letters, emitted, last_clock, pins } =
             Cores::open(settings, metrics)?;
         let stream = |core: Core| {
             let shared = core.shared().clone();
-            let budget = Arc::new(Semaphore::new(shared.kind.queue_bytes_max()));
+            let budget = Arc::new(Budget::new(shared.kind.queue_bytes_max()));
             let writer = writer::JournalActor::spawn(core, settings.linger, &settings.writers);
             Stream { shared, writer, budget }
         };
@@ -196,7 +225,24 @@ impl Journal {
             dead_letters: stream(dead_letters),
             emitted,
             last_clock,
+            pins,
         })
+    }
+
+    /// The stream called `name`.
+    pub fn stream(&self, name: StreamName) -> &Stream {
+        match name {
+            StreamName::Readings => &self.readings,
+            StreamName::Results => &self.results,
+            StreamName::DeadLetters => &self.dead_letters,
+        }
+    }
+
+    /// As [`Stream::retain`], for every stream.
+    pub async fn retain(&self, retention: &Retention) {
+        self.readings.retain(retention.readings).await;
+        self.results.retain(retention.results).await;
+        self.dead_letters.retain(retention.dead_letters).await;
     }
 
     /// Commits what waits in every stream and stops the writers.

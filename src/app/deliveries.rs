@@ -4,7 +4,7 @@
 //! cursors from the courier before to the one after; one that goes delivers what is there and loses its cursor.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,7 +18,7 @@ use crate::deliver::{Courier, Ports, Stop};
 use crate::http_client::HttpClient;
 use crate::journal::Journal;
 use crate::model::{Offset, ResultId, StreamName};
-use crate::outbox::Stream;
+use crate::outbox::{Progress, Stream};
 use crate::route::Routes;
 use crate::sink;
 use crate::store::Store;
@@ -34,7 +34,11 @@ pub(super) struct Deliveries {
     ports: Ports,
     tasks: TaskTracker,
     couriers: BTreeMap<Arc<str>, Running>,
+    progress: SinksProgress,
 }
+
+/// How far each sink has come, shared with retention.
+pub(super) type SinksProgress = Arc<Mutex<BTreeMap<Arc<str>, Arc<Progress>>>>;
 
 struct Running {
     stop: Stop,
@@ -66,7 +70,8 @@ impl Deliveries {
         };
         let (journal, store) = (journal.clone(), store.clone());
         let (tasks, couriers) = (TaskTracker::new(), BTreeMap::new());
-        let mut deliveries = Self { journal, store, ports, tasks, couriers };
+        let progress = SinksProgress::default();
+        let mut deliveries = Self { journal, store, ports, tasks, couriers, progress };
         for sink in &config.sinks {
             let mut courier = deliveries.open(config, sink)?;
             courier.begin().await?;
@@ -85,6 +90,7 @@ impl Deliveries {
 
     fn run(&mut self, name: &Arc<str>, courier: Courier) {
         let stop = Stop::default();
+        lock(&self.progress).insert(name.clone(), courier.progress());
         let task = self.tasks.spawn(courier.run(stop.clone()));
         self.couriers.insert(name.clone(), Running { stop, task });
     }
@@ -156,7 +162,13 @@ impl Deliveries {
         Ok(())
     }
 
+    /// How far each sink has come, also those that come later.
+    pub(super) fn progress(&self) -> SinksProgress {
+        self.progress.clone()
+    }
+
     fn forget(&self, name: &str) {
+        lock(&self.progress).remove(name);
         if let Err(error) = forget_cursor(&self.store, name) {
             tracing::error!(sink = name, %error, "a removed sink's cursor stays: if it comes back, it goes on there");
         }
@@ -184,6 +196,10 @@ impl Deliveries {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stream(journal: &Journal, name: StreamName, begin: Option<Offset>) -> Box<dyn Stream> {

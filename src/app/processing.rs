@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::deliveries::Deliveries;
 use super::ports::cursor_name;
+use super::retention::{Gateway, Keeper};
 use super::{LANES_GRACE, Stage, engine_settings};
 use crate::config::Config;
 use crate::engine::{self, Engine, LaneView};
@@ -156,6 +157,8 @@ impl Processing {
         let engine = Engine::start(config, journal, &store, metrics, engine_settings())?;
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
+        let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());
+        dumps.tasks.spawn(keeper.run(self.view.subscribe(), dumps.stop.clone()));
         self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps }));
         self.show();
         Ok(())

@@ -292,7 +292,7 @@ impl App {
         self.listening = self.serving.listening();
         self.overview.show(Present { config: config.clone(), listening: self.listening.clone() });
         self.meter.end().await;
-        self.meter = room::start(&config, &self.room, &self.metrics);
+        self.meter = room::start(&config, &self.journal, &self.room, &self.metrics);
         let removed: Vec<&str> = difference.named(Part::Sink, Fate::Removed).collect();
         self.processing.running()?.deliveries.remove(&removed).await?;
         self.forget(&difference, &gone(&plan::lanes(&before), &plan::lanes(&config)));

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Stage;
+use super::{Stage, retention};
 use crate::config::{AlertInput, Config};
-use crate::listen::{Level, Pressure, Room, used_of_disk};
+use crate::journal::Journal;
+use crate::listen::{Level, Pressure, Room, used_by_pins, used_of_disk};
+use crate::model::StreamName;
 use crate::telemetry::Metrics;
 use crate::telemetry::facts::{DiskLevelChanged, Fact};
 
@@ -26,15 +28,22 @@ const LAG_MAX_S: f64 = 0.2;
 struct Meter {
     room: Arc<Room>,
     metrics: Arc<Metrics>,
+    config: Arc<Config>,
+    journal: Arc<Journal>,
     data_dir: PathBuf,
     min_free_bytes: u64,
     lanes: Vec<Lane>,
 }
 
 /// Starts measuring.
-pub(super) fn start(config: &Config, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Stage {
+pub(super) fn start(
+    config: &Arc<Config>,
+    journal: &Arc<Journal>,
+    room: &Arc<Room>,
+    metrics: &Arc<Metrics>,
+) -> Stage {
     let stage = Stage::default();
-    stage.tasks.spawn(Meter::new(config, room, metrics).run(stage.stop.clone()));
+    stage.tasks.spawn(Meter::new(config, journal, room, metrics).run(stage.stop.clone()));
     stage
 }
 
@@ -46,11 +55,13 @@ struct Lane {
 
 impl Meter {
     /// A meter of the gateway that `config` describes, in whose `room` it says what it finds.
-    fn new(config: &Config, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Self {
+    fn new(config: &Arc<Config>, journal: &Arc<Journal>, room: &Arc<Room>, metrics: &Arc<Metrics>) -> Self {
         let lanes = lanes_with_alerts(config).into_iter().map(|name| Lane { name, has_kept_up: false });
         Self {
             room: room.clone(),
             metrics: metrics.clone(),
+            config: config.clone(),
+            journal: journal.clone(),
             data_dir: config.gateway.data_dir.clone(),
             min_free_bytes: config.journal.min_free_bytes,
             lanes: lanes.collect(),
@@ -72,7 +83,7 @@ impl Meter {
         let Ok(space) = rustix::fs::statvfs(&self.data_dir) else { return };
         let free_bytes = space.f_bavail * space.f_frsize;
         self.metrics.disk_free_bytes.set(i64::try_from(free_bytes).unwrap_or(i64::MAX));
-        let used = used_of_disk(free_bytes, self.min_free_bytes);
+        let used = used_of_disk(free_bytes, self.min_free_bytes).max(self.used_of_streams());
         let level = Level::of(used);
         let before = self.room.set_disk(level);
         if level != before {
@@ -80,6 +91,14 @@ impl Meter {
             let is_worse = level > before;
             DiskLevelChanged { scarcity, is_worse, free_bytes }.record(&self.metrics);
         }
+    }
+
+    fn used_of_streams(&self) -> f64 {
+        let used = StreamName::ALL.map(|stream| {
+            let pinned_bytes = retention::pinned_bytes(&self.journal, stream);
+            used_by_pins(pinned_bytes, retention::limits(&self.config.journal, stream).max_bytes)
+        });
+        used.into_iter().fold(0.0, f64::max)
     }
 
     fn measure_lag(&mut self) {

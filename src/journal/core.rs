@@ -10,13 +10,17 @@ use std::time::{Duration, Instant};
 
 use super::dedup::Duplicates;
 use super::group::{Group, Receipt, Work};
-use super::record::OutputFrame;
-use super::segment::SegmentWriter;
+use super::recall;
+use super::record::{Clock, OutputFrame, Record};
+use super::retention::Limits;
+use super::segment::{SegmentWriter, Spare};
 use super::shared::Shared;
 use super::{Reader, Refused};
 use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::clock;
 use crate::telemetry::facts::{Fact, JournalFailed, JournalRecovered};
+
+mod trim;
 
 /// How long a failed stream waits before it tries the disk again.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -46,6 +50,16 @@ pub struct Core {
     /// The latest `emitted` of all lanes: opens every `results` segment.
     emitted: BTreeMap<Arc<str>, Offset>,
     failed_at: Option<Instant>,
+    /// The next segment's file.
+    spare: Spare,
+    /// `None`: everything is kept.
+    limits: Option<Limits>,
+    /// Whether the next group begins with a [`Record::Opened`].
+    opening_is_due: bool,
+    /// Whether the last segment alone tells the clock and how far lanes have emitted.
+    tells_all: bool,
+    /// Whether a segment was begun since the last trim.
+    has_rolled: bool,
 }
 
 impl Core {
@@ -57,7 +71,21 @@ impl Core {
         emitted: BTreeMap<Arc<str>, Offset>,
     ) -> Self {
         let next = shared.durable();
-        Self { shared, segment: Some(segment), next, duplicates, emitted, failed_at: None }
+        // The segment that recovery made says nothing of its own; a new stream has nothing to say.
+        let opening_is_due = next > Offset(0);
+        Self {
+            shared,
+            segment: Some(segment),
+            next,
+            duplicates,
+            emitted,
+            failed_at: None,
+            spare: Spare::default(),
+            limits: None,
+            opening_is_due,
+            tells_all: false,
+            has_rolled: false,
+        }
     }
 
     /// What readers share with it.
@@ -84,13 +112,10 @@ impl Core {
 
     fn try_commit(&mut self, works: Vec<Work>, now: Now) -> io::Result<Vec<Receipt>> {
         self.ready(now)?;
-        let mut emitted = self.emitted.clone();
-        let outputs = works.iter().filter_map(|work| match work {
-            Work::Outputs(frame) => Some(frame),
-            _ => None,
-        });
-        outputs.for_each(|frame| merge_emitted(&mut emitted, frame));
+        let news = News::of(&works, &self.emitted);
+        let opening = self.opening_is_due.then(|| Work::Record(self.opening()));
         let mut group = Group::new(&mut self.duplicates, self.next, now.wall);
+        opening.into_iter().for_each(|opening| _ = group.add(opening));
         let receipts = works.into_iter().map(|work| group.add(work)).collect();
         group.finish();
         let (next, bytes, chunks, identities) = (group.next(), group.bytes, group.chunks, group.identities);
@@ -102,10 +127,34 @@ impl Core {
             return Err(error);
         }
         self.next = next;
-        // Not earlier: the next segment opens with this table, and it must not promise what was not written.
-        self.emitted = emitted;
+        self.learn(news, now);
         self.shared.publish(chunks, next, bytes.len() as u64);
         Ok(receipts)
+    }
+
+    /// What a segment opens with.
+    fn opening(&self) -> Record {
+        let emitted = match self.shared.kind {
+            StreamName::Results => self.emitted.clone(),
+            StreamName::Readings | StreamName::DeadLetters => BTreeMap::new(),
+        };
+        Record::Opened { clock: self.shared.common.clock.get(), emitted }
+    }
+
+    /// A group is durable: what it says counts from now on. Not earlier: the next segment opens with it, and must
+    /// not promise what was not written.
+    fn learn(&mut self, news: News, now: Now) {
+        self.emitted = news.emitted;
+        self.tells_all |= self.opening_is_due || news.clock.is_some();
+        self.opening_is_due = false;
+        if let Some(clock) = news.clock {
+            self.shared.common.clock.set(clock);
+        }
+        if let Some(failed_at) = self.failed_at.take() {
+            let (stream, next_offset) = (self.shared.kind.as_str(), self.next.0);
+            let took = now.monotonic.saturating_duration_since(failed_at);
+            JournalRecovered { stream, next_offset, took }.record(&self.shared.common.metrics);
+        }
     }
 
     /// Writes one group durably. Nothing to write is durable at once: its messages were all copies.
@@ -128,34 +177,31 @@ impl Core {
         if self.failed_at.is_none() && self.segment.as_ref().is_some_and(|segment| !segment.is_full()) {
             return Ok(());
         }
-        let started = clock::monotonic();
-        self.open_segment(now)?;
-        if self.failed_at.take().is_some() {
-            let (stream, next_offset) = (self.shared.kind.as_str(), self.next.0);
-            JournalRecovered { stream, next_offset, took: started.elapsed() }
-                .record(&self.shared.all_metrics);
-        }
-        Ok(())
+        self.open_segment()
     }
 
     fn is_waiting(&self, now: Now) -> bool {
         self.failed_at.is_some_and(|at| now.monotonic.saturating_duration_since(at) < RETRY_AFTER)
     }
 
-    /// A new segment at the next offset; in the `results` stream it opens with the table of all `emitted`.
-    fn open_segment(&mut self, now: Now) -> io::Result<()> {
-        let mut group = Group::new(&mut self.duplicates, self.next, now.wall);
-        if self.shared.kind == StreamName::Results {
-            let table = OutputFrame { emitted: self.emitted.clone(), ..OutputFrame::default() };
-            group.add(Work::Outputs(Arc::new(table)));
-        }
-        let (next, bytes, chunks) = (group.next(), group.bytes, group.chunks);
-        let segment = SegmentWriter::create(&self.shared.folder, self.next, &bytes)?;
+    /// A new segment at the next offset. What it opens with is written with the next group: one sync for both.
+    fn open_segment(&mut self) -> io::Result<()> {
+        let spare = self.spare.take();
+        let segment = SegmentWriter::begin(&self.shared.folder, self.next, spare)?;
         self.shared.opened(segment.base());
         self.segment = Some(segment);
-        self.next = next;
-        self.shared.publish(chunks, next, bytes.len() as u64);
+        (self.opening_is_due, self.tells_all, self.has_rolled) = (true, false, true);
         Ok(())
+    }
+
+    /// What can wait until the receipts are out: makes the next segment's file ahead, trims if a segment was begun.
+    pub fn upkeep(&mut self, now: Now) {
+        if self.segment.as_ref().is_some_and(SegmentWriter::is_nearly_full) {
+            self.spare.prepare(&self.shared.folder);
+        }
+        if std::mem::take(&mut self.has_rolled) {
+            self.trim(now);
+        }
     }
 
     /// Takes nothing for a while. Reported once a failure, not once a refused group.
@@ -165,7 +211,7 @@ impl Core {
         }
         self.failed_at = Some(now.monotonic);
         self.give_back();
-        JournalFailed { stream: self.shared.kind.as_str(), error }.record(&self.shared.all_metrics);
+        JournalFailed { stream: self.shared.kind.as_str(), error }.record(&self.shared.common.metrics);
     }
 
     /// Gives back the room that the last segment does not use; nothing more is written to it.
@@ -181,6 +227,27 @@ impl Core {
     /// Ends writing.
     pub fn close(&mut self) {
         self.give_back();
+        self.spare.discard(&self.shared.folder);
+    }
+}
+
+/// What a group of works changes once it is durable.
+struct News {
+    emitted: BTreeMap<Arc<str>, Offset>,
+    clock: Option<Clock>,
+}
+
+impl News {
+    fn of(works: &[Work], emitted: &BTreeMap<Arc<str>, Offset>) -> Self {
+        let mut news = Self { emitted: emitted.clone(), clock: None };
+        for work in works {
+            match work {
+                Work::Outputs(frame) => merge_emitted(&mut news.emitted, frame),
+                Work::Record(record) => news.clock = recall::clock_in(record).or(news.clock),
+                Work::Readings(_) | Work::DeadLetters(_) => {}
+            }
+        }
+        news
     }
 }
 
@@ -189,3 +256,6 @@ fn merge_emitted(table: &mut BTreeMap<Arc<str>, Offset>, frame: &OutputFrame) {
         table.insert(lane.clone(), *offset);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! The journal on a disk that fails, fills up and loses power: nothing acknowledged is lost, nothing invented,
 //! nothing seen before it is durable, and the stream goes on by itself.
 //!
-//! Quick parts run with every `cargo test`; `FOREBAY_FAULTS=long cargo test --release --lib journal::faults` runs
-//! every operation of a long run, each kind at least five hundred times, and thousands of power cuts.
+//! Segments are tiny, so next ones are made ahead, begun and removed all the time. Quick parts run with every
+//! `cargo test`; `FOREBAY_FAULTS=long cargo test --release --lib journal::faults` fails the first five hundred
+//! operations of each kind, every one in four ways, and cuts the power thousands of times.
 
 use super::disk::sim::{Dice, Failure, Fault, Operation, SimDisk, Span};
 use site::Site;
@@ -48,6 +49,9 @@ fn check_images(disk: &SimDisk, site: &Site, what: &str) {
     site.clone_model().check(disk, &format!("{what}, killed"));
 }
 
+/// Enough for each kind of operation to come.
+const QUICK_STEPS: u64 = 32;
+
 const FAILURES: [(Failure, Span); 4] = [
     (Failure::Broken, Span::Once),
     (Failure::Broken, Span::Onwards),
@@ -55,24 +59,63 @@ const FAILURES: [(Failure, Span); 4] = [
     (Failure::Full, Span::Onwards),
 ];
 
+/// A run until the fault has come, and a while longer; it is restarted now and then.
+fn run_past(fault: Fault) -> (SimDisk, Site) {
+    const STEPS_MAX: u64 = 20_000;
+    const STEPS_AFTER: u64 = 30;
+    let disk = SimDisk::new(1);
+    disk.fail(fault);
+    let mut dice = Dice::new(2);
+    let mut site = Site::start(&disk);
+    let mut after = 0;
+    for step in 0..STEPS_MAX {
+        site.step(&mut dice);
+        let seen = fault.on.map_or(0, |kind| disk.operations()[kind as usize]);
+        after += u64::from(seen >= fault.nth);
+        if after == STEPS_AFTER / 2 {
+            disk.heal();
+        }
+        if after == STEPS_AFTER {
+            site.settle();
+            return (disk, site);
+        }
+        if step % 64 == 63 {
+            disk.kill();
+            site.restart(&disk);
+        }
+    }
+    panic!("{fault:?} did not come in {STEPS_MAX} steps");
+}
+
 #[test]
 fn every_operation_may_fail() {
-    let steps = if is_long() { 400 } else { 24 };
-    let (disk, site) = run(None, steps);
-    let all: u64 = disk.operations().iter().sum();
+    let (disk, site) = run(None, QUICK_STEPS);
+    let operations = disk.operations();
+    let all: u64 = operations.iter().sum();
+    assert!(operations.iter().all(|count| *count > 0), "each kind comes: {operations:?}");
     check_images(&disk, &site, "no fault");
     for nth in 1..=all {
         for (failure, span) in FAILURES {
-            let (disk, site) = run(Some(Fault { on: None, nth, failure, span }), steps);
+            let (disk, site) = run(Some(Fault { on: None, nth, failure, span }), QUICK_STEPS);
             check_images(&disk, &site, &format!("operation {nth} of {all}: {failure:?} {span:?}"));
         }
     }
-    eprintln!(
-        "{all} operations ({:?} of {:?}), each failed in {} ways",
-        disk.operations(),
-        Operation::ALL,
-        FAILURES.len()
-    );
+    eprintln!("{all} operations, {operations:?} of {:?}, in {} ways", Operation::ALL, FAILURES.len());
+}
+
+#[test]
+fn the_first_operations_of_each_kind_may_fail() {
+    let first = if is_long() { 500 } else { 6 };
+    for kind in Operation::ALL {
+        for nth in 1..=first {
+            for (failure, span) in FAILURES {
+                let fault = Fault { on: Some(kind), nth, failure, span };
+                let (disk, site) = run_past(fault);
+                check_images(&disk, &site, &format!("{fault:?}"));
+            }
+        }
+    }
+    eprintln!("the first {first} of each of {:?}, in {} ways", Operation::ALL, FAILURES.len());
 }
 
 #[test]

@@ -20,6 +20,48 @@ pub fn load_or_mint(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     Err(io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
+/// Mints a new id for the journal in `dir`: one that was copied must not repeat the ids of its original.
+///
+/// # Errors
+/// IO errors.
+pub fn renew(disk: &dyn Disk, dir: &Path) -> io::Result<String> {
+    mint(disk, &dir.join(ID_FILE))
+}
+
+/// The id of the journal in `dir`: minted when it is created, and anew when it is found on another machine than
+/// before. `machine` is the machine's own id; `None` where there is none: then nothing is compared.
+///
+/// # Errors
+/// As [`load_or_mint`].
+pub fn on_machine(disk: &dyn Disk, dir: &Path, machine: Option<&str>) -> io::Result<String> {
+    let id = load_or_mint(disk, &dir.join(ID_FILE))?;
+    let Some(machine) = machine else { return Ok(id) };
+    let path = dir.join(MACHINE_FILE);
+    let mark = format!("{:016x}\n", of_message(&[b"forebay machine", machine.as_bytes()]));
+    let id = match disk::read_small(disk, &path)? {
+        Some(known) if known == mark.as_bytes() => return Ok(id),
+        Some(_) => {
+            let renewed = renew(disk, dir)?;
+            tracing::warn!(before = id, now = renewed, "journal found on another machine, it has a new id");
+            renewed
+        }
+        None => id,
+    };
+    // After the id: whoever is cut short in between renews it once more.
+    disk::replace_small(disk, &path, mark.as_bytes())?;
+    Ok(id)
+}
+
+/// The id of this machine as its operating system keeps it in the file at `path`, if it has one.
+pub fn machine(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    is_id(text.trim()).then(|| text.trim().to_owned())
+}
+
+/// The file that holds the journal's id.
+const ID_FILE: &str = "journal.id";
+/// The file that tells on which machine the journal was written last: a hash, the machine's id is not ours to copy.
+const MACHINE_FILE: &str = "journal.machine";
 const ID_DIGITS: usize = 32;
 
 fn is_id(text: &str) -> bool {
@@ -74,6 +116,20 @@ mod tests {
         assert!(others.iter().all(|other| of_message(other) != of_message(a)));
         // A copy may come after an upgrade.
         assert_eq!(of_message(&[b"client", b"payload"]), 7_299_789_945_542_321_100);
+    }
+
+    #[test]
+    fn a_journal_that_finds_itself_on_another_machine_takes_a_new_id() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = |machine| on_machine(&RealDisk, dir.path(), machine).expect("opens");
+        let first = open(None);
+        assert_eq!([open(Some("a")), open(Some("a")), open(None)], [(); 3].map(|()| first.clone()));
+        let second = open(Some("b"));
+        assert_ne!(second, first);
+        assert_eq!([open(Some("b")), open(None)], [second.clone(), second.clone()]);
+        assert_ne!(renew(&RealDisk, dir.path()).expect("mints"), second);
+        let kept = std::fs::read_to_string(dir.path().join(MACHINE_FILE)).expect("a mark");
+        assert_eq!(kept.trim().len(), 16);
     }
 
     #[test]

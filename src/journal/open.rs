@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::dedup::{self, Duplicates};
 use super::disk::{self, Disk, RealDisk};
+use super::extents::{Extent, Extents, Opened};
+use super::last_clock::LastClock;
+use super::pins::Pins;
 use super::recall::{self, Stored};
 use super::record::Clock;
 use super::recover::{self, Recovered};
-use super::segment::{Folder, SEGMENT_BYTES};
-use super::shared::Shared;
+use super::segment::{Folder, SEGMENT_BYTES, Spares};
+use super::shared::{Common, OnDisk, Shared};
 use super::{Writers, identity};
 use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::facts::{Fact, JournalRecovered, TornTail};
@@ -32,6 +35,8 @@ pub struct Settings {
     pub remember: Duration,
     /// Size at which a segment is closed and the next one opened.
     pub segment_bytes: u64,
+    /// The id of the machine, if it has one: a journal that comes from another takes a new id.
+    pub machine: Option<String>,
     /// The disk that holds `dir`.
     pub disk: Arc<dyn Disk>,
     /// On which threads the streams are written.
@@ -47,6 +52,7 @@ impl Settings {
             readings_floor: Offset(0),
             remember: Duration::from_secs(600),
             segment_bytes: SEGMENT_BYTES,
+            machine: None,
             disk: Arc::new(RealDisk),
             writers: Writers::OwnThreads,
         }
@@ -54,7 +60,11 @@ impl Settings {
 
     fn folder(&self, stream: StreamName) -> Folder {
         let dir = self.dir.join(stream.as_str());
-        Folder { disk: self.disk.clone(), dir, segment_bytes: self.segment_bytes }
+        let spares = match self.writers {
+            Writers::OwnThreads if self.disk.blocks() => Spares::Aside,
+            Writers::OwnThreads | Writers::On(_) => Spares::Inline,
+        };
+        Folder { disk: self.disk.clone(), dir, segment_bytes: self.segment_bytes, spares }
     }
 }
 
@@ -72,6 +82,8 @@ pub struct Cores {
     pub emitted: BTreeMap<Arc<str>, Offset>,
     /// As [`super::Journal::last_clock`].
     pub last_clock: Option<Clock>,
+    /// As [`super::Journal::pins`].
+    pub pins: Arc<Pins>,
 }
 
 impl Cores {
@@ -81,15 +93,18 @@ impl Cores {
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
         disk::ensure_path(&*settings.disk, &settings.dir)?;
-        let id = identity::load_or_mint(&*settings.disk, &settings.dir.join("journal.id"))?;
+        let id = identity::on_machine(&*settings.disk, &settings.dir, settings.machine.as_deref())?;
         let results = Opening::recover(settings, StreamName::Results, Offset(0), metrics)?;
         let emitted = recall::emitted(&results.stored())?;
         let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
         let readings = Opening::recover(settings, StreamName::Readings, floor, metrics)?;
         let last_clock = recall::last_clock(&readings.stored())?;
         let dead_letters = Opening::recover(settings, StreamName::DeadLetters, Offset(0), metrics)?;
-        let core = |opening: Opening| opening.core(settings, &emitted, metrics);
+        let clock = Arc::new(LastClock::new(last_clock.unwrap_or_default()));
+        let common = Common { metrics: metrics.clone(), clock, pins: Arc::default() };
+        let core = |opening: Opening| opening.core(settings, &emitted, &common);
         Ok(Self {
+            pins: common.pins.clone(),
             id: id.into(),
             readings: core(readings)?,
             results: core(results)?,
@@ -126,18 +141,33 @@ impl Opening {
         self,
         settings: &Settings,
         emitted: &BTreeMap<Arc<str>, Offset>,
-        metrics: &Arc<Metrics>,
+        common: &Common,
     ) -> io::Result<Core> {
         let duplicates = match self.kind {
             StreamName::Results => Duplicates::default(),
             StreamName::Readings | StreamName::DeadLetters => remembered(&self.stored(), settings.remember)?,
         };
+        let extents = self.extents(common)?;
         let Self { kind, folder, recovered, started } = self;
-        let Recovered { segment, bases, next, .. } = recovered;
-        let shared = Arc::new(Shared::new(kind, folder, bases, next, metrics));
+        let Recovered { segment, next, .. } = recovered;
+        let shared = Arc::new(Shared::new(kind, OnDisk { folder, extents, next }, common));
         JournalRecovered { stream: kind.as_str(), next_offset: next.0, took: started.elapsed() }
-            .record(metrics);
+            .record(&common.metrics);
         Ok(Core::new(shared, segment, duplicates, emitted.clone()))
+    }
+
+    /// The segments as retention sees them: when earlier ones were begun is read once that matters.
+    fn extents(&self, common: &Common) -> io::Result<Extents> {
+        let Recovered { segment, bases, .. } = &self.recovered;
+        let sizes = self.folder.sizes()?;
+        let earlier = bases.iter().filter(|base| **base != segment.base()).map(|base| {
+            let bytes = sizes.get(base).copied().unwrap_or_default();
+            Extent { base: *base, bytes, opened: Opened::Unread }
+        });
+        let mut extents = Extents::new(earlier.collect());
+        extents.open(segment.base(), Duration::from_nanos(common.clock.get().service_ns));
+        extents.grow(segment.bytes());
+        Ok(extents)
     }
 }
 

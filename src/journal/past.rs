@@ -49,7 +49,7 @@ pub fn segment_path(base: Offset) -> PathBuf {
 /// First offsets of the segments in `dir`, ascending.
 fn list(dir: &Path) -> io::Result<Vec<Offset>> {
     let (disk, dir) = (Arc::new(RealDisk), dir.to_owned());
-    Folder { disk, dir, segment_bytes: segment::SEGMENT_BYTES }.list()
+    Folder { disk, dir, segment_bytes: segment::SEGMENT_BYTES, spares: segment::Spares::Aside }.list()
 }
 
 /// What stands in the last segment behind the end.

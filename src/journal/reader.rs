@@ -77,7 +77,13 @@ impl Reader {
             Found::Trimmed(oldest) => self.gap(oldest.min(durable), "trimmed"),
             Found::Segment { base, end } => {
                 let limit = end.map_or(durable, |end| end.min(durable));
-                self.read_segment(base, limit).await?
+                match self.read_segment(base, limit).await {
+                    // Removed since it was found: it is no longer found then.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && base < self.shared.oldest() => {
+                        self.gap(self.shared.oldest().min(durable), "trimmed")
+                    }
+                    read => read?,
+                }
             }
         };
         self.position = chunk.end();
@@ -116,7 +122,7 @@ impl Reader {
     /// A chunk that says that nothing stands from the position to `to`.
     fn gap(&mut self, to: Offset, why: &'static str) -> Chunk {
         let (from, stream) = (self.position, self.shared.kind.as_str());
-        Gap { stream, first: from.0, records: to.0 - from.0, why: &why }.record(&self.shared.all_metrics);
+        Gap { stream, first: from.0, records: to.0 - from.0, why: &why }.record(&self.shared.common.metrics);
         let record = Record::Gap { from, to, why: why.into() };
         let count = u32::try_from(to.0 - from.0).unwrap_or(u32::MAX);
         Chunk {

@@ -113,19 +113,27 @@ fn of_letters(
     }
 }
 
-/// The latest `emitted` of every lane in a `results` stream: each segment opens with the whole table, and the
-/// last one may hold nothing yet.
+/// The latest `emitted` of every lane in a `results` stream: each segment opens with the whole table (in a
+/// record; in older journals in a frame of outputs), and the last one may hold nothing yet.
 ///
 /// # Errors
 /// IO errors.
 pub fn emitted(stream: &Stored) -> io::Result<BTreeMap<Arc<str>, Offset>> {
     let mut table = BTreeMap::new();
-    latest(stream, Kind::Outputs, |content| {
-        let Content::Outputs(frame) = content else { return };
-        for (lane, offset) in &frame.emitted {
+    let mut merge = |emitted: &BTreeMap<Arc<str>, Offset>| {
+        for (lane, offset) in emitted {
             let known = table.entry(lane.clone()).or_insert(*offset);
             *known = (*known).max(*offset);
         }
+    };
+    latest(stream, &[Kind::Outputs, Kind::Record], |content| match content {
+        Content::Outputs(frame) => merge(&frame.emitted),
+        Content::Record(record) => {
+            if let Record::Opened { emitted, .. } = &*record {
+                merge(emitted);
+            }
+        }
+        Content::Readings(_) | Content::DeadLetters(_) => {}
     })?;
     Ok(table)
 }
@@ -136,25 +144,56 @@ pub fn emitted(stream: &Stored) -> io::Result<BTreeMap<Arc<str>, Offset>> {
 /// IO errors.
 pub fn last_clock(stream: &Stored) -> io::Result<Option<Clock>> {
     let mut last = None;
-    latest(stream, Kind::Record, |content| {
+    latest(stream, &[Kind::Record], |content| {
         if let Content::Record(record) = content
-            && let Record::Tick(clock) = &*record
+            && let Some(clock) = clock_in(&record)
         {
-            last = Some(*clock);
+            last = Some(clock);
         }
     })?;
     Ok(last)
 }
 
+/// The clock that a record tells.
+pub fn clock_in(record: &Record) -> Option<Clock> {
+    match record {
+        Record::Tick(clock) | Record::Opened { clock, .. } => Some(*clock),
+        _ => None,
+    }
+}
+
+/// Frames looked at for a segment's clock: it stands first, or behind what recovery has copied into the segment.
+const FRAMES_UNTIL_CLOCK_MAX: usize = 64;
+
+/// The first clock in the segment that begins at `base`: what stands in earlier segments is older. `None` if
+/// there is none near its beginning.
+///
+/// # Errors
+/// IO errors.
+pub fn first_clock(folder: &Folder, base: Offset) -> io::Result<Option<Clock>> {
+    let mut reader = folder.open(base)?;
+    for _ in 0..FRAMES_UNTIL_CLOCK_MAX {
+        let Some(header) = reader.check()? else { return Ok(None) };
+        if header.kind == Kind::Record
+            && let Some(Content::Record(record)) = reader.content(&header)
+            && let Some(clock) = clock_in(&record)
+        {
+            return Ok(Some(clock));
+        }
+        reader.step(&header);
+    }
+    Ok(None)
+}
+
 /// Segments looked at from the end: a start that was cut short leaves one that holds nothing.
 const LATEST_SEGMENTS: usize = 3;
 
-/// Shows the frames of `kind` in the last segments.
-fn latest(stream: &Stored, kind: Kind, mut show: impl FnMut(Content)) -> io::Result<()> {
+/// Shows the frames of these kinds in the last segments.
+fn latest(stream: &Stored, kinds: &[Kind], mut show: impl FnMut(Content)) -> io::Result<()> {
     for (base, end) in stream.extents().skip(stream.bases.len().saturating_sub(LATEST_SEGMENTS)) {
         let mut reader = stream.folder.open(base)?;
         while let Some(header) = reader.next_good(end)? {
-            if header.kind == kind
+            if kinds.contains(&header.kind)
                 && let Some(content) = reader.content(&header)
             {
                 show(content);

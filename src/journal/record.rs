@@ -46,6 +46,14 @@ pub enum Record {
         /// One past the last offset skipped.
         to: Offset,
     },
+    /// A segment begins: everything in the segments before it is older than this clock.
+    Opened {
+        /// The last clock that was journalled.
+        clock: Clock,
+        /// In `results`: per lane, every output caused by readings below this offset stands before this record.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        emitted: BTreeMap<Arc<str>, Offset>,
+    },
     /// Offsets that hold nothing: lost, trimmed or skipped, never silently.
     Gap {
         /// First offset missing.

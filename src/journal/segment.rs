@@ -3,6 +3,7 @@
 //! A segment ends where the next one begins, whatever it still holds: that makes recovery's steps safe in
 //! any order, and a failed segment need not be mended before the stream goes on.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use super::disk::{Disk, DiskFile};
 use crate::model::Offset;
 
 mod read;
+mod spare;
 
 pub use read::SegmentReader;
+pub use spare::Spare;
 
 /// Size at which a segment is closed and the next one opened, unless a test wants many.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
@@ -29,6 +32,17 @@ pub struct Folder {
     pub dir: PathBuf,
     /// Size at which its segments are closed.
     pub segment_bytes: u64,
+    /// Where next segments are made ahead.
+    pub spares: Spares,
+}
+
+/// Where the file of a stream's next segment is made while the present one fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spares {
+    /// On a thread of its own.
+    Aside,
+    /// On the writer's, for tests that want everything in order.
+    Inline,
 }
 
 impl Folder {
@@ -39,11 +53,14 @@ impl Folder {
 
     /// First offsets of all segments, ascending.
     pub fn list(&self) -> io::Result<Vec<Offset>> {
+        Ok(self.sizes()?.into_keys().collect())
+    }
+
+    /// Sizes of all segments by their first offsets.
+    pub fn sizes(&self) -> io::Result<BTreeMap<Offset, u64>> {
         let entries = self.disk.list(&self.dir)?;
         let base = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(Offset);
-        let mut bases: Vec<_> = entries.iter().filter_map(|entry| base(&entry.name)).collect();
-        bases.sort_unstable();
-        Ok(bases)
+        Ok(entries.iter().filter_map(|entry| Some((base(&entry.name)?, entry.bytes))).collect())
     }
 
     /// Removes what a start that was cut short left half made.
@@ -93,6 +110,16 @@ impl SegmentWriter {
         Ok(Self { file, base, bytes_max, written_bytes: bytes, synced_bytes: bytes })
     }
 
+    /// Begins an empty segment at `base`, durably, in the file made ahead if there is one. A segment of that name is
+    /// replaced: it holds nothing.
+    pub fn begin(folder: &Folder, base: Offset, spare: Option<spare::Made>) -> io::Result<Self> {
+        let Some(spare) = spare else { return Self::create(folder, base, &[]) };
+        folder.disk.rename(&spare.path, &folder.path(base))?;
+        folder.disk.sync_dir(&folder.dir)?;
+        let bytes_max = folder.segment_bytes;
+        Ok(Self { file: spare.file, base, bytes_max, written_bytes: 0, synced_bytes: 0 })
+    }
+
     /// First offset.
     pub fn base(&self) -> Offset {
         self.base
@@ -101,6 +128,16 @@ impl SegmentWriter {
     /// Whether it is time for the next segment.
     pub fn is_full(&self) -> bool {
         self.written_bytes >= self.bytes_max
+    }
+
+    /// Whether it is time to make the next segment's file.
+    pub fn is_nearly_full(&self) -> bool {
+        self.written_bytes >= self.bytes_max / 4 * 3
+    }
+
+    /// Bytes written.
+    pub fn bytes(&self) -> u64 {
+        self.written_bytes
     }
 
     /// Writes `frames` and makes them durable.

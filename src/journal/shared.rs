@@ -1,10 +1,14 @@
 //! What a stream's writer and readers share: the tail in memory, the list of segments, the durable mark.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Sizes;
+use super::extents::Extents;
+use super::last_clock::LastClock;
+use super::pins::Pins;
 use super::record::Chunk;
 use super::segment::Folder;
 use super::tail::Tail;
@@ -12,19 +16,34 @@ use crate::model::{Offset, StreamName, Timestamp};
 use crate::telemetry::Metrics;
 use crate::telemetry::handles::StreamMetrics;
 
+/// What all streams of a journal share.
+#[derive(Clone)]
+pub struct Common {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) clock: Arc<LastClock>,
+    pub(super) pins: Arc<Pins>,
+}
+
+/// What a stream has on disk.
+pub struct OnDisk {
+    pub(super) folder: Folder,
+    pub(super) extents: Extents,
+    pub(super) next: Offset,
+}
+
 /// A stream's shared state.
 pub struct Shared {
     pub(super) kind: StreamName,
     pub(super) folder: Folder,
     pub(super) metrics: StreamMetrics,
-    pub(super) all_metrics: Arc<Metrics>,
+    pub(super) common: Common,
     memory: Mutex<Memory>,
     durable: watch::Sender<Offset>,
 }
 
 struct Memory {
     tail: Tail,
-    bases: Vec<Offset>,
+    extents: Extents,
     newest: Option<Timestamp>,
 }
 
@@ -44,25 +63,16 @@ pub enum Found {
 }
 
 impl Shared {
-    pub(super) fn new(
-        kind: StreamName,
-        folder: Folder,
-        bases: Vec<Offset>,
-        next: Offset,
-        metrics: &Arc<Metrics>,
-    ) -> Self {
-        let memory = Memory { tail: Tail::new(kind.tail_bytes_max()), bases, newest: None };
-        let stream = metrics.stream(kind.as_str());
-        stream.durable_offset.set(next.0 as i64);
+    pub(super) fn new(kind: StreamName, on_disk: OnDisk, common: &Common) -> Self {
+        let OnDisk { folder, extents, next } = on_disk;
+        let memory = Memory { tail: Tail::new(kind.tail_bytes_max()), extents, newest: None };
+        let metrics = common.metrics.stream(kind.as_str());
+        metrics.durable_offset.set(next.0 as i64);
         let (durable, _) = watch::channel(next);
-        Self {
-            kind,
-            folder,
-            metrics: stream,
-            all_metrics: metrics.clone(),
-            memory: Mutex::new(memory),
-            durable,
-        }
+        let shared =
+            Self { kind, folder, metrics, common: common.clone(), memory: Mutex::new(memory), durable };
+        shared.show_size();
+        shared
     }
 
     /// Everything below is on disk.
@@ -82,13 +92,32 @@ impl Shared {
 
     /// The oldest offset kept.
     pub fn oldest(&self) -> Offset {
-        self.memory().bases.first().copied().unwrap_or_default()
+        self.memory().extents.oldest()
     }
 
+    /// Bytes on disk of the records from `position` on.
+    pub fn bytes_from(&self, position: Offset) -> u64 {
+        let next = self.durable();
+        self.memory().extents.bytes_from(position, next)
+    }
+
+    /// Looks at the segments, or changes them; only the writer does. Readers wait meanwhile.
+    pub(super) fn with_extents<T>(&self, look: impl FnOnce(&mut Extents) -> T) -> T {
+        look(&mut self.memory().extents)
+    }
+
+    /// The writer goes on in a segment that begins at `base`.
     pub(super) fn opened(&self, base: Offset) {
-        let bases = &mut self.memory().bases;
-        bases.retain(|known| *known < base);
-        bases.push(base);
+        let at = Duration::from_nanos(self.common.clock.get().service_ns);
+        self.memory().extents.open(base, at);
+        self.show_size();
+    }
+
+    /// Shows number and size of the segments.
+    pub(super) fn show_size(&self) {
+        let (segments, bytes) = self.with_extents(|extents| (extents.all().len(), extents.bytes()));
+        self.metrics.segments.set(segments as i64);
+        self.metrics.size_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Lets readers see `chunks`, which are durable up to `next`.
@@ -103,6 +132,8 @@ impl Shared {
         self.metrics.bytes.inc_by(bytes);
         self.metrics.durable_offset.set(next.0 as i64);
         let mut memory = self.memory();
+        memory.extents.grow(bytes);
+        self.metrics.size_bytes.add(bytes as i64);
         memory.newest = chunks.last().map(|chunk| chunk.received).max(memory.newest);
         chunks.into_iter().for_each(|chunk| memory.tail.push(chunk));
         drop(memory);
@@ -114,10 +145,9 @@ impl Shared {
         if let Some(chunk) = memory.tail.find(position) {
             return Found::Chunk(chunk);
         }
-        let after = memory.bases.partition_point(|base| *base <= position);
-        match after.checked_sub(1) {
-            Some(at) => Found::Segment { base: memory.bases[at], end: memory.bases.get(after).copied() },
-            None => Found::Trimmed(memory.bases.first().copied().unwrap_or_default()),
+        match memory.extents.find(position) {
+            Some((base, end)) => Found::Segment { base, end },
+            None => Found::Trimmed(memory.extents.oldest()),
         }
     }
 

@@ -9,15 +9,20 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::Refused;
+use super::budget::Permit;
 use super::core::{Core, Now};
 use super::group::{Receipt, Work};
+use super::retention::Limits;
 use crate::telemetry::clock;
 
 /// Mailbox capacity. The byte budget is the real bound: an append takes at least `1/MAILBOX_MAX` of it.
 pub const MAILBOX_MAX: usize = 65_536;
+
+/// From one look at what may be removed to the next.
+const TRIM_EVERY: Duration = Duration::from_secs(5);
 
 /// On which threads writers run.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +38,7 @@ pub enum Writers {
 pub struct Append {
     pub(super) work: Work,
     pub(super) done: oneshot::Sender<Result<Receipt, Refused>>,
-    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) permit: Permit,
 }
 
 impl Message for Append {
@@ -47,6 +52,13 @@ impl Message for Close {
     type Result = ();
 }
 
+/// From now on the stream is kept within these limits.
+pub struct Retain(pub(super) Limits);
+
+impl Message for Retain {
+    type Result = ();
+}
+
 /// Where a stream's appends go.
 pub type Address = Addr<JournalActor>;
 
@@ -57,6 +69,7 @@ pub struct JournalActor {
     waiting: Vec<Append>,
     commit_is_due: bool,
     committed_at: Option<Instant>,
+    trims: bool,
 }
 
 impl JournalActor {
@@ -68,7 +81,7 @@ impl JournalActor {
         };
         Self::start_in_arbiter(&arbiter, move |ctx| {
             ctx.set_mailbox_capacity(MAILBOX_MAX);
-            Self { core, linger, waiting: Vec::new(), commit_is_due: false, committed_at: None }
+            Self { core, linger, waiting: Vec::new(), commit_is_due: false, committed_at: None, trims: false }
         })
     }
 
@@ -99,6 +112,7 @@ impl JournalActor {
             // Whoever appended may have gone; what is durable stays so.
             let _ = done.send(receipt);
         }
+        self.core.upkeep(Now::read());
     }
 }
 
@@ -112,6 +126,18 @@ impl Handler<Append> for JournalActor {
     fn handle(&mut self, append: Append, ctx: &mut Context<Self>) {
         self.waiting.push(append);
         self.schedule(ctx);
+    }
+}
+
+impl Handler<Retain> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, Retain(limits): Retain, ctx: &mut Context<Self>) {
+        self.core.retain(limits);
+        self.core.trim(Now::read());
+        if !std::mem::replace(&mut self.trims, true) {
+            ctx.run_interval(TRIM_EVERY, |actor, _| actor.core.trim(Now::read()));
+        }
     }
 }
 

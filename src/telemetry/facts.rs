@@ -5,6 +5,7 @@
 //! Successes on the hot path are no facts: they go through [`super::handles`].
 
 mod disk;
+mod retention;
 mod sinks;
 mod store;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 pub use disk::DiskLevelChanged;
+pub use retention::{BallastReleased, LeftBehind, SegmentRemoved};
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
 pub use store::{StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};
 

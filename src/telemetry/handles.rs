@@ -52,6 +52,8 @@ pub struct StreamMetrics {
     pub queue_bytes: IntGauge,
     /// Bytes of all segments.
     pub size_bytes: IntGauge,
+    /// Segment files.
+    pub segments: IntGauge,
     /// 1 while the stream takes nothing.
     pub failed: IntGauge,
     /// The first offset that is not durable.
@@ -156,6 +158,7 @@ impl Metrics {
             group_records: self.journal_group_records.with_label_values(&[name]),
             queue_bytes: self.journal_queue_bytes.with_label_values(&[name]),
             size_bytes: self.journal_size_bytes.with_label_values(&[name]),
+            segments: self.journal_segments.with_label_values(&[name]),
             failed: self.journal_failed.with_label_values(&[name]),
             durable_offset: self.journal_durable_offset.with_label_values(&[name]),
             refused_overload: refused(Reason::Overload),

@@ -96,8 +96,14 @@ metrics! {
         "Offsets whose records are lost.";
     journal_torn_bytes: counters("forebay_journal_torn_bytes_total", ["stream"]) -> IntCounterVec,
         "Bytes cut off an unacknowledged end of a segment at recovery.";
+    journal_segments: gauges("forebay_journal_segments", ["stream"]) -> IntGaugeVec,
+        "Segment files.";
+    journal_removed_segments: counters("forebay_journal_removed_segments_total", ["stream", "why"]) -> IntCounterVec,
+        "Segments removed by retention, by the limit that did it: bytes, age or room.";
+    journal_left_behind_records: counters("forebay_journal_left_behind_records_total", ["by"]) -> IntCounterVec,
+        "Records removed that a consumer beyond its max_lag had not seen.";
     journal_pinned_bytes: gauges("forebay_journal_pinned_bytes", ["by"]) -> IntGaugeVec,
-        "Bytes of segments kept for one consumer only.";
+        "Bytes that a consumer still needs, of all streams.";
     disk_free_bytes: gauge("forebay_disk_free_bytes", []) -> IntGauge,
         "Free bytes of the data directory's file system.";
     disk_level: gauge("forebay_disk_level", []) -> IntGauge,

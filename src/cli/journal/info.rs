@@ -129,6 +129,7 @@ impl Info {
                 "config"
             }
             Record::Quarantine { .. } => "quarantine",
+            Record::Opened { .. } => "opened",
             Record::Gap { .. } => "gap",
         };
         *self.records.entry(name).or_default() += 1;

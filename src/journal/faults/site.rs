@@ -10,9 +10,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 
 use crate::journal::disk::sim::{Dice, SimDisk};
-use crate::journal::{Content, Cores, Now, OutputFrame, Reader, Refused, Settings, Work};
+use crate::journal::{
+    Clock, Content, Cores, Hold, Limits, Now, OutputFrame, Reader, Record, Refused, Settings, Work,
+};
 use crate::model::batch::NewReading;
-use crate::model::{BatchBuilder, DeadLetter, Identity, Offset, Reason, Timestamp};
+use crate::model::{BatchBuilder, DeadLetter, Identity, Offset, Reason, StreamName, Timestamp};
 use crate::telemetry::{Metrics, clock};
 
 /// Segments so small that a few commits fill one.
@@ -21,6 +23,11 @@ const SEGMENT_BYTES: u64 = 900;
 const STEP: Duration = Duration::from_millis(400);
 /// A healed disk is taken into use within so many steps.
 const SETTLE_STEPS: u64 = 8;
+/// So little that every few commits a segment goes.
+const LIMITS: Limits =
+    Limits { bytes_max: 3 * SEGMENT_BYTES, age_max: Duration::from_secs(3600), free_min_bytes: 0 };
+/// The streams by their numbers here.
+const STREAMS: [StreamName; 3] = [StreamName::Readings, StreamName::DeadLetters, StreamName::Results];
 
 /// What senders know.
 #[derive(Clone, Default)]
@@ -32,6 +39,11 @@ pub(super) struct Model {
     /// How far lanes may have emitted.
     emitted_tried: Offset,
     emitted: Offset,
+    /// Nothing from here on may be removed.
+    pinned: [Offset; 3],
+    /// Seconds of service that were journalled, and that were tried.
+    ticked: u64,
+    ticked_tried: u64,
     numbers: u64,
 }
 
@@ -74,13 +86,35 @@ impl Site {
     pub(super) fn start(disk: &SimDisk) -> Self {
         let cores = open(disk);
         let (live, started) = (readers(&cores), clock::monotonic());
-        Self { cores, live, seen: Default::default(), model: Model::default(), started, steps: 0 }
+        let mut site =
+            Self { cores, live, seen: Default::default(), model: Model::default(), started, steps: 0 };
+        site.retain();
+        site
+    }
+
+    /// As an application does that has read its saved cursors.
+    fn retain(&mut self) {
+        for (stream, pinned) in STREAMS.into_iter().zip(self.model.pinned) {
+            self.cores.pins.set("reader", stream, pinned, Hold::Always);
+        }
+        let Cores { readings, dead_letters, results, .. } = &mut self.cores;
+        for core in [readings, dead_letters, results] {
+            core.retain(LIMITS);
+        }
+    }
+
+    /// A consumer has saved how far it has come.
+    fn save_cursor(&mut self, stream: usize) {
+        let Some((last, _)) = self.model.acknowledged[stream].last_key_value() else { return };
+        self.model.pinned[stream] = *last;
+        self.cores.pins.set("reader", STREAMS[stream], *last, Hold::Always);
     }
 
     /// The program ends without a word and starts again on `disk`.
     pub(super) fn restart(&mut self, disk: &SimDisk) {
         self.cores = open(disk);
         self.model.check_opened(&self.cores, disk, "after a restart");
+        self.retain();
         self.live = readers(&self.cores);
         self.seen = Default::default();
         self.look();
@@ -97,11 +131,15 @@ impl Site {
     /// One group commit in one of the streams; whether it was refused.
     pub(super) fn step(&mut self, dice: &mut Dice) -> bool {
         self.steps += 1;
-        let refused = match dice.below(6) {
+        if dice.once_in(4) {
+            self.save_cursor(dice.below(3) as usize);
+        }
+        let refused = match dice.below(7) {
             0 => self.send(0, 1 + dice.below(5)),
             1 | 2 => self.resend(0, 1 + dice.below(5)),
             3 => self.send(1, 1 + dice.below(3)),
             4 => self.resend(1, 1 + dice.below(3)),
+            5 => self.tick(),
             _ => self.emit(),
         };
         self.look();
@@ -148,6 +186,7 @@ impl Site {
         let now = self.now();
         let core = if stream == 0 { &mut self.cores.readings } else { &mut self.cores.dead_letters };
         let receipts = core.commit(works, now);
+        core.upkeep(now);
         for ((number, _), receipt) in messages.iter().zip(&receipts) {
             let Ok(receipt) = receipt else { continue };
             self.model.waiting[stream].remove(number);
@@ -162,7 +201,9 @@ impl Site {
         self.model.emitted_tried = to;
         let frame = OutputFrame { emitted: [("main".into(), to)].into(), ..OutputFrame::default() };
         let now = self.now();
-        match self.cores.results.commit(vec![Work::Outputs(Arc::new(frame))], now)[0] {
+        let receipt = self.cores.results.commit(vec![Work::Outputs(Arc::new(frame))], now)[0];
+        self.cores.results.upkeep(now);
+        match receipt {
             Ok(receipt) => {
                 self.model.emitted = to;
                 self.model.acknowledge(2, receipt.first, to.to_string());
@@ -170,6 +211,18 @@ impl Site {
             }
             Err(_) => true,
         }
+    }
+
+    fn tick(&mut self) -> bool {
+        self.model.ticked_tried = self.model.ticked_tried.max(self.model.ticked) + 1;
+        let service_ns = self.model.ticked_tried * 1_000_000_000;
+        let (tick, now) = (Record::Tick(Clock { service_ns, ..Clock::default() }), self.now());
+        let receipt = self.cores.readings.commit(vec![Work::Record(tick)], now)[0];
+        self.cores.readings.upkeep(now);
+        if receipt.is_ok() {
+            self.model.ticked = self.model.ticked_tried;
+        }
+        receipt.is_err()
     }
 
     /// Readers that follow have seen exactly what was acknowledged, and the tables that `results` opens with.
@@ -183,7 +236,7 @@ impl Site {
             let known = &self.model.acknowledged[stream];
             let seen = &self.seen[stream];
             assert!(
-                known.iter().all(|record| seen.get(record.0) == Some(record.1)),
+                known.range(self.model.pinned[stream]..).all(|record| seen.get(record.0) == Some(record.1)),
                 "an acknowledged record is not seen"
             );
             let unknown = seen.iter().filter(|record| stream < 2 && !known.contains_key(record.0));
@@ -219,7 +272,8 @@ impl Model {
                 }
             }
             let known = &self.acknowledged[stream];
-            let lost = known.iter().find(|record| found.get(record.0) != Some(record.1));
+            let lost =
+                known.range(self.pinned[stream]..).find(|record| found.get(record.0) != Some(record.1));
             assert!(lost.is_none(), "{what}: stream {stream} lost {lost:?}, found {found:?}");
             if stream == 2 {
                 continue;
@@ -233,6 +287,9 @@ impl Model {
         let emitted = cores.emitted.get("main").copied().unwrap_or_default();
         let range = self.emitted..=self.emitted_tried;
         assert!(range.contains(&emitted), "{what}: emitted {emitted:?}, not in {range:?}");
+        let ticked = cores.last_clock.unwrap_or_default().service_ns / 1_000_000_000;
+        let range = self.ticked..=self.ticked_tried;
+        assert!(range.contains(&ticked), "{what}: the clock says {ticked}, not in {range:?}");
     }
 }
 
@@ -279,7 +336,11 @@ fn read(reader: &mut Reader, found: &mut BTreeMap<Offset, String>) -> io::Result
             Content::Outputs(frame) => {
                 found.insert(chunk.base, frame.emitted.get("main").copied().unwrap_or_default().to_string());
             }
-            Content::Record(record) => panic!("nothing is lost, yet there is {record:?}"),
+            Content::Record(record) => match &**record {
+                Record::Opened { .. } | Record::Tick(_) => {}
+                Record::Gap { why, .. } if &**why == "trimmed" => {}
+                record => panic!("nothing is lost, yet there is {record:?}"),
+            },
         }
     }
     Ok(())

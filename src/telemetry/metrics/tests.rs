@@ -32,6 +32,8 @@ fn busy() -> Metrics {
     let peer = "127.0.0.1:9".parse().expect("an address");
     ConnectionOpened { protocol: Protocol::Mqtt, peer }.record(&metrics);
     MessageDropped { protocol: Protocol::Mqtt, reason: Reason::Overload }.record(&metrics);
+    SegmentRemoved { stream: "readings", first: 0, end: 9, bytes: 900, why: "bytes" }.record(&metrics);
+    LeftBehind { by: "sink/tsdb", stream: "readings", records: 9, is_first: true }.record(&metrics);
     TornTail { stream: "readings", segment: &"0.seg", bytes: 9 }.record(&metrics);
     ExpressionFailed { place: "pipeline.speeding.where", count: 3, error: &"no such key" }.record(&metrics);
     ConfigLoaded { hash: "c0ffee" }.record(&metrics);
