@@ -68,23 +68,16 @@ impl Backend for Sled {
 /// sled's files in a directory.
 pub(super) struct SledDir(pub(super) PathBuf);
 
-impl SledDir {
-    /// sled syncs neither its settings, without which it takes itself for new, nor any name.
-    fn sync_names(&self) -> io::Result<()> {
-        let settings = self.0.join("conf");
-        File::open(&settings)?.sync_all()?;
-        files::sync_parent(&settings)?;
-        files::sync_parent(&self.0)
-    }
-}
-
 impl Medium for SledDir {
     fn open(&self) -> Result<Arc<dyn Backend>, StoreError> {
         let config = Config::new().path(&self.0).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = config.open().map_err(open_failure)?;
         let open = |tree: Tree| db.open_tree(tree.name()).map_err(open_failure);
         let trees = [open(Tree::ALL[0])?, open(Tree::ALL[1])?];
-        self.sync_names()?;
+        // sled syncs neither its settings, without which it takes itself for new, nor any name.
+        File::open(self.0.join("conf"))?.sync_all()?;
+        File::open(&self.0)?.sync_all()?;
+        files::sync_parent(&self.0)?;
         Ok(Arc::new(Sled { trees, db, file: File::open(self.0.join("db"))? }))
     }
 

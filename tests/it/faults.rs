@@ -131,7 +131,7 @@ impl Failures {
 /// A file that does not grow for so long may be complete: time to look.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 /// A file that does not grow for so long gets no more.
-const SETTLED_AFTER: Duration = Duration::from_secs(3);
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Waits until a sink's file holds what it should, or gets no more.
 pub fn until_settled(file: &Path, is_complete: impl Fn() -> bool) {

@@ -18,7 +18,7 @@ use super::{Dice, Extent, Failures, until_settled};
 use crate::harness::{BASE, Site, http};
 
 /// Not fast: what matters is how many different moments there are.
-const FLEET: Fleet = Fleet { mqtt: 2, mqtt_rate: 300.0, coap: 1, http: 1, slow_rate: 60.0 };
+const FLEET: Fleet = Fleet { mqtt: 2, mqtt_rate: 120.0, coap: 1, http: 1, slow_rate: 30.0 };
 /// Within `tests/run`.
 const IMAGES: usize = 30;
 /// Images of one recording, in a long run.
