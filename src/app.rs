@@ -10,6 +10,7 @@
 //! Stopping: listeners stop taking, what they hold is journalled and acknowledged; lanes finish the journal and
 //! save their states; sinks deliver what is there for a moment; the journal closes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
@@ -27,7 +28,7 @@ use crate::engine::EngineSettings;
 use crate::intake::Intake;
 use crate::journal::{self, Clock, Journal, Record, Work};
 use crate::listen::{self, Door, Listening, Parts, Room, Rules, Serving};
-use crate::model::{Offset, StreamName};
+use crate::model::StreamName;
 use crate::store::Manifest;
 use crate::telemetry::facts::{ConfigLoaded, Fact};
 use crate::telemetry::{Metrics, clock};
@@ -114,8 +115,7 @@ impl App {
         let lock = lock(data_dir)?;
         let socket = admin_socket(&config.gateway.admin)?;
         let mut manifest = Manifest::read(&processing::state_dir(&config))?;
-        let floor = manifest.as_ref().map_or(Offset(0), |known| known.floor(StreamName::Readings));
-        let journal = Arc::new(open_journal(&config, floor, &metrics)?);
+        let journal = Arc::new(open_journal(&config, manifest.as_ref(), &metrics)?);
         processing::note_beginnings(&config, &journal, &mut manifest)?;
         announce(&config, &journal, &metrics).await?;
         let parts = processing::Parts {
@@ -220,10 +220,15 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn open_journal(config: &Config, readings_floor: Offset, metrics: &Arc<Metrics>) -> anyhow::Result<Journal> {
+fn open_journal(
+    config: &Config,
+    manifest: Option<&Manifest>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Journal> {
+    let known = |manifest: &Manifest| StreamName::ALL.map(|stream| (stream, manifest.floor(stream)));
     let settings = journal::Settings {
         linger: config.journal.commit_linger,
-        readings_floor,
+        floors: manifest.map_or_else(BTreeMap::new, |manifest| known(manifest).into()),
         remember: remember(config),
         machine: journal::identity::machine(Path::new(MACHINE_ID)),
         ..journal::Settings::new(config.gateway.data_dir.join("journal"))

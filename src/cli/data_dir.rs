@@ -12,6 +12,7 @@ use clap::Args;
 use super::Failure;
 use super::arguments::Global;
 use crate::config;
+use crate::journal::identity;
 use crate::journal::past::{Extent, Past};
 use crate::model::StreamName;
 
@@ -65,14 +66,17 @@ impl DataDir {
     /// Where it holds no journal, or may not be read.
     pub fn open(path: &Path) -> Result<Self, Failure> {
         let id = path.join("journal/journal.id");
-        let journal_id = std::fs::read_to_string(&id).map_err(|error| match error.kind() {
+        let text = std::fs::read_to_string(&id).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 Failure::Failed(format!("{} holds no journal: there is no {}", path.display(), id.display()))
             }
             _ => Failure::unreadable(&id, &error),
         })?;
+        let journal_id = identity::parse(&text)
+            .ok_or_else(|| Failure::Failed(format!("{} is damaged: it holds {text:?}", id.display())))?
+            .to_owned();
         let gateway = gateway(&path.join("lock")).map_err(|error| Failure::unreadable(path, &error))?;
-        Ok(Self { path: path.to_owned(), gateway, journal_id: journal_id.trim().to_owned() })
+        Ok(Self { path: path.to_owned(), gateway, journal_id })
     }
 
     /// How far streams may be read.

@@ -13,11 +13,23 @@ use super::disk::{self, Disk};
 pub fn load_or_mint(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     let Some(bytes) = disk::read_small(disk, path)? else { return mint(disk, path) };
     let text = String::from_utf8_lossy(&bytes);
-    if is_id(text.trim()) {
-        return Ok(text.trim().to_owned());
-    }
-    let problem = format!("{} holds {text:?}, not a journal id", path.display());
-    Err(io::Error::new(io::ErrorKind::InvalidData, problem))
+    parse(&text).map(str::to_owned).ok_or_else(|| {
+        let problem = "not a journal id and its checksum (without the file a new id is minted, and results get new ids)";
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} holds {text:?}, {problem}", path.display()))
+    })
+}
+
+/// The id in the `text` of its file: the id and its crc32c. The checksum may be missing, as earlier versions had
+/// none; a wrong one is none.
+pub fn parse(text: &str) -> Option<&str> {
+    let mut words = text.split_ascii_whitespace();
+    let id = words.next().filter(|id| is_id(id))?;
+    let is_right = words.next().is_none_or(|crc| crc == checksum(id));
+    (is_right && words.next().is_none()).then_some(id)
+}
+
+fn checksum(id: &str) -> String {
+    format!("{:08x}", crc32c::crc32c(id.as_bytes()))
 }
 
 /// Mints a new id for the journal in `dir`: one that was copied must not repeat the ids of its original.
@@ -72,7 +84,7 @@ fn mint(disk: &dyn Disk, path: &Path) -> io::Result<String> {
     let mut random = [0; ID_DIGITS / 2];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let id: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    disk::replace_small(disk, path, format!("{id}\n").as_bytes())?;
+    disk::replace_small(disk, path, format!("{id} {}\n", checksum(&id)).as_bytes())?;
     Ok(id)
 }
 

@@ -29,8 +29,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// Shortest time from one sync to the next.
     pub linger: Duration,
-    /// The least next offset of `readings`: one more than any cursor outside the journal knows.
-    pub readings_floor: Offset,
+    /// The least next offset of each stream: one more than any cursor outside the journal knows.
+    pub floors: BTreeMap<StreamName, Offset>,
     /// How long a message's identity is remembered over a restart.
     pub remember: Duration,
     /// Size at which a segment is closed and the next one opened.
@@ -49,13 +49,17 @@ impl Settings {
         Self {
             dir,
             linger: Duration::ZERO,
-            readings_floor: Offset(0),
+            floors: BTreeMap::new(),
             remember: Duration::from_secs(600),
             segment_bytes: SEGMENT_BYTES,
             machine: None,
             disk: Arc::new(RealDisk),
             writers: Writers::OwnThreads,
         }
+    }
+
+    fn floor(&self, stream: StreamName) -> Offset {
+        self.floors.get(&stream).copied().unwrap_or_default()
     }
 
     fn folder(&self, stream: StreamName) -> Folder {
@@ -94,12 +98,19 @@ impl Cores {
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
         disk::ensure_path(&*settings.disk, &settings.dir)?;
         let id = identity::on_machine(&*settings.disk, &settings.dir, settings.machine.as_deref())?;
-        let results = Opening::recover(settings, StreamName::Results, Offset(0), metrics)?;
+        let results =
+            Opening::recover(settings, StreamName::Results, settings.floor(StreamName::Results), metrics)?;
         let emitted = recall::emitted(&results.stored())?;
-        let floor = emitted.values().copied().max().unwrap_or_default().max(settings.readings_floor);
+        let floor =
+            emitted.values().copied().max().unwrap_or_default().max(settings.floor(StreamName::Readings));
         let readings = Opening::recover(settings, StreamName::Readings, floor, metrics)?;
         let last_clock = recall::last_clock(&readings.stored())?;
-        let dead_letters = Opening::recover(settings, StreamName::DeadLetters, Offset(0), metrics)?;
+        let dead_letters = Opening::recover(
+            settings,
+            StreamName::DeadLetters,
+            settings.floor(StreamName::DeadLetters),
+            metrics,
+        )?;
         let clock = Arc::new(LastClock::new(last_clock.unwrap_or_default()));
         let common = Common { metrics: metrics.clone(), clock, pins: Arc::default() };
         let core = |opening: Opening| opening.core(settings, &emitted, &common);

@@ -128,7 +128,7 @@ fn work(n: u64) -> Work {
 
 fn open(dir: &Path, floor: Offset) -> Journal {
     let settings = journal::Settings {
-        readings_floor: floor,
+        floors: [(StreamName::Readings, floor)].into(),
         segment_bytes: SEGMENT_BYTES,
         ..journal::Settings::new(dir.join("journal"))
     };

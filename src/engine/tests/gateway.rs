@@ -41,7 +41,9 @@ impl Gateway {
         let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
         let known = Manifest::read(&dir.join("state")).unwrap();
         let settings_of_journal = journal::Settings {
-            readings_floor: known.map_or(Offset(0), |known| known.floor(StreamName::Readings)),
+            floors: known.map_or_else(Default::default, |known| {
+                StreamName::ALL.map(|stream| (stream, known.floor(stream))).into()
+            }),
             remember: NEVER,
             ..journal::Settings::new(dir.join("journal"))
         };
