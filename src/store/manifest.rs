@@ -25,6 +25,9 @@ use crate::model::{Offset, StreamName};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     format: u64,
+    /// Rises whenever it is replaced.
+    #[serde(default)]
+    serial: u64,
     /// What was durable.
     pub(super) accounts: Accounts,
     /// Where lanes and sinks stood.
@@ -102,7 +105,7 @@ impl Manifest {
     /// [`StoreError::Newer`], or the disk's.
     pub(super) fn load(path: &Path) -> Result<Option<Self>, StoreError> {
         let mut found = Self::load_alone(path)?;
-        let commits = outside::commits(path)?;
+        let commits = outside::commits(path, found.as_ref().map(|found| found.serial))?;
         if !commits.is_empty() {
             let manifest = found.get_or_insert_default();
             commits.into_iter().for_each(|entry| manifest.take_over(entry));
@@ -115,6 +118,11 @@ impl Manifest {
         self.marks.forget(name);
         self.sinks.remove(name);
         self.begins.remove(name);
+    }
+
+    /// Which manifest it is.
+    pub(super) fn serial(&self) -> u64 {
+        self.serial
     }
 
     /// Takes note of a sink's commit.
@@ -163,6 +171,7 @@ impl Manifest {
     /// Puts the manifest at `path`, durably.
     pub(super) fn save(&mut self, path: &Path) -> Result<(), StoreError> {
         self.format = FORMAT;
+        self.serial += 1;
         let mut bytes = serde_json::to_vec(self).expect("texts and numbers serialise");
         let trailer = trailer(&bytes);
         bytes.extend_from_slice(trailer.as_bytes());

@@ -3,8 +3,9 @@
 //!
 //! A sink such as a file is exact only if it finds its very last cursor again, also after sled is lost. So a
 //! sink's cursor is durable through one line of this log (and sled's own files need no sync for it); whenever the
-//! manifest is replaced it takes the cursors over, and the log begins anew. Lines are a crc32c and JSON; what is no
-//! such line was never acknowledged, or is damaged, and is passed over.
+//! manifest is replaced it takes the cursors over, and the log begins anew: lines count only beside the manifest whose
+//! serial they carry. Lines are a crc32c and JSON; what is no such line was never acknowledged, or is damaged, and is
+//! passed over.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -38,23 +39,32 @@ fn log_path(path: &Path) -> PathBuf {
     path.with_extension("sinks")
 }
 
-/// The last commit of each sink in the log of the manifest at `path`.
-pub(super) fn commits(path: &Path) -> io::Result<Vec<Entry>> {
+/// A line of the log.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    /// The manifest's that it follows.
+    serial: u64,
+    entry: Entry,
+}
+
+/// The last commit of each sink in the log of the manifest at `path`. `serial` is the manifest's, if it can be read.
+pub(super) fn commits(path: &Path, serial: Option<u64>) -> io::Result<Vec<Entry>> {
     let bytes = match fs::read(log_path(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         bytes => bytes?,
     };
-    let entries = bytes.split(|byte| *byte == b'\n').filter_map(decode);
-    let last: BTreeMap<String, Entry> = entries.map(|entry| (entry.name.clone(), entry)).collect();
+    let lines = bytes.split(|byte| *byte == b'\n').filter_map(decode);
+    let lines = lines.filter(|line| serial.is_none_or(|serial| serial == line.serial));
+    let last: BTreeMap<String, Entry> = lines.map(|line| (line.entry.name.clone(), line.entry)).collect();
     Ok(last.into_values().collect())
 }
 
-fn encode(entry: &Entry) -> Vec<u8> {
-    let json = serde_json::to_string(entry).expect("texts and numbers serialise");
+fn encode(line: &Line) -> Vec<u8> {
+    let json = serde_json::to_string(line).expect("texts and numbers serialise");
     format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes())).into_bytes()
 }
 
-fn decode(line: &[u8]) -> Option<Entry> {
+fn decode(line: &[u8]) -> Option<Line> {
     let (crc, json) = line.split_first_chunk::<9>()?;
     let is_right = *crc == format!("{:08x} ", crc32c::crc32c(json)).as_bytes();
     if is_right { serde_json::from_slice(json).ok() } else { None }
@@ -67,35 +77,42 @@ pub(super) struct Outside {
     /// The log, once something was written to it.
     log: Option<File>,
     log_bytes: u64,
+    /// Which manifest is on the disk is known; else the log's lines might not count.
+    is_saved: bool,
 }
 
 impl Outside {
     /// Of an open store: `manifest` has taken over the log of the run before.
     pub(super) fn new(path: &Path, manifest: Manifest) -> Self {
-        Self { manifest, path: path.to_owned(), log: None, log_bytes: 0 }
+        Self { manifest, path: path.to_owned(), log: None, log_bytes: 0, is_saved: false }
     }
 
     /// Replaces the manifest; `accounts` are durable. The log begins anew.
     pub(super) fn save(&mut self, accounts: Accounts) -> Result<(), StoreError> {
         self.manifest.accounts = accounts;
+        self.is_saved = false;
         self.manifest.save(&self.path)?;
-        self.log_bytes = 0;
+        (self.is_saved, self.log_bytes) = (true, 0);
         Ok(())
     }
 
     /// Makes a sink's cursor durable.
     pub(super) fn commit(&mut self, entry: Entry) -> Result<(), StoreError> {
-        if let Err(error) = self.append(&entry) {
-            // What is in the file now is not known; a new one is.
-            self.log = None;
-            return Err(error.into());
+        if self.is_saved && self.log_bytes < LOG_BYTES_MAX {
+            let line = encode(&Line { serial: self.manifest.serial(), entry: entry.clone() });
+            if let Err(error) = self.append(&line) {
+                // What is in the file now is not known: the next one goes into the manifest.
+                (self.log, self.is_saved) = (None, false);
+                return Err(error.into());
+            }
+            self.manifest.take_over(entry);
+            return Ok(());
         }
         self.manifest.take_over(entry);
-        if self.log_bytes > LOG_BYTES_MAX { self.save(self.manifest.accounts) } else { Ok(()) }
+        self.save(self.manifest.accounts)
     }
 
-    fn append(&mut self, entry: &Entry) -> io::Result<()> {
-        let line = encode(entry);
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let log = match &self.log {
             Some(log) => log,
             None => self.log.insert(open(&self.path)?),
@@ -103,7 +120,7 @@ impl Outside {
         if self.log_bytes == 0 {
             log.set_len(0)?;
         }
-        log.write_all_at(&line, self.log_bytes)?;
+        log.write_all_at(line, self.log_bytes)?;
         log.sync_data()?;
         self.log_bytes += line.len() as u64;
         Ok(())

@@ -150,3 +150,48 @@ fn a_removed_lane_leaves_its_neighbours() {
     assert_eq!((damaged, counts), (0, [(0, 0), (all, all), (all, all)]));
     assert_eq!(store.cursor_names("lane/").expect("reads"), ["lane/mai", "lane/main+birth-7"]);
 }
+
+#[test]
+fn a_removed_sink_does_not_come_back_from_the_log() {
+    let site = Site::new();
+    {
+        let store = site.open().expect("opens");
+        for name in ["sink/a", "sink/ab"] {
+            store.put_sink(name, &"x".repeat(20_000), at(5)).expect("writes");
+        }
+        store.remove_sink("sink/a").expect("removes");
+        store.remove_sink("sink/none").expect("has nothing to remove");
+    }
+    let log = std::fs::metadata(site.state_dir().with_extension("sinks")).expect("is there");
+    assert!(log.len() > 40_000, "the log still holds both");
+    let (store, damaged) = site.reopened();
+    assert_eq!((damaged, store.cursor_names("sink/").expect("reads")), (0, vec!["sink/ab".to_owned()]));
+    assert_eq!(store.cursor("sink/ab").expect("reads"), Some(vec![b'x'; 20_000]));
+}
+
+#[test]
+fn a_sinks_commit_outlives_everything_but_the_log() {
+    let site = Site::new();
+    let store = site.open().expect("opens");
+    store.put_sink("sink/a", "1", at(1)).expect("writes");
+    store.commit("lane/main", b"c", at(1)).expect("writes");
+    store.put_sink("sink/a", "2", at(2)).expect("writes");
+    store.put_sink("sink/a", "3", at(3)).expect("writes");
+    drop(store);
+    // sled is gone, and the log ends in a torn line.
+    let path = site.state_dir().with_extension("sinks");
+    let log = std::fs::read(&path).expect("reads");
+    for (length, cursor) in [(log.len(), "3"), (log.len() - 2, "2"), (0, "1")] {
+        std::fs::write(&path, &log[..length]).expect("writes");
+        let manifest = Manifest::read(&site.state_dir()).expect("reads").expect("is there");
+        assert_eq!(manifest.floor(StreamName::Readings), Offset(cursor.parse().expect("a number")));
+        let home = {
+            let setup = Setup { dir: site.state_dir(), journal: "j".into(), metrics: site.metrics.clone() };
+            Home::on(Arc::new(MemoryDisk::default()), setup, Duration::from_secs(5))
+        };
+        let saved = std::fs::read(site.state_dir().with_extension("manifest")).expect("reads");
+        let store = Store::over(home, Some(manifest)).expect("opens");
+        assert_eq!(store.cursor("sink/a").expect("reads").as_deref(), Some(cursor.as_bytes()));
+        std::fs::write(site.state_dir().with_extension("manifest"), saved).expect("writes");
+    }
+}
