@@ -298,7 +298,7 @@ pub fn coap_block(number: u8, payload: &[u8]) -> Vec<u8> {
     datagram
 }
 
-/// Readings that take more than half of the queue of `readings`.
+/// Readings that take as much of the queue of `readings` as one append can.
 pub fn backlog() -> Batch {
     let mut builder = BatchBuilder::default();
     let (time, received) = (Timestamp::default(), Timestamp::default());

@@ -171,7 +171,6 @@ enum Outcome {
     Detected,
     /// The daemon does not start, and says why.
     Refused,
-    /// The last dead letters are missing and nobody noticed.
 }
 
 /// One image: a copy of the original with one fault.
