@@ -49,9 +49,18 @@ pub fn on_machine(disk: &dyn Disk, dir: &Path, machine: Option<&str>) -> io::Res
     let id = load_or_mint(disk, &dir.join(ID_FILE))?;
     let Some(machine) = machine else { return Ok(id) };
     let path = dir.join(MACHINE_FILE);
-    let mark = format!("{:016x}\n", of_message(&[b"forebay machine", machine.as_bytes()]));
+    let hash = format!("{:016x}", of_message(&[b"forebay machine", machine.as_bytes()]));
+    let mark = format!("{hash} {}\n", checksum(&hash));
+    let is_mark = |text: &[u8]| {
+        let text = std::str::from_utf8(text).ok().and_then(|text| text.trim_end().split_once(' '));
+        text.is_some_and(|(hash, crc)| crc == checksum(hash))
+    };
     let id = match disk::read_small(disk, &path)? {
         Some(known) if known == mark.as_bytes() => return Ok(id),
+        Some(known) if !is_mark(&known) => {
+            tracing::warn!(path = %path.display(), "damaged, so the journal is taken for this machine's own");
+            id
+        }
         Some(_) => {
             let renewed = renew(disk, dir)?;
             tracing::warn!(before = id, now = renewed, "journal found on another machine, it has a new id");
@@ -141,7 +150,13 @@ mod tests {
         assert_eq!([open(Some("b")), open(None)], [second.clone(), second.clone()]);
         assert_ne!(renew(&RealDisk, dir.path()).expect("mints"), second);
         let kept = std::fs::read_to_string(dir.path().join(MACHINE_FILE)).expect("a mark");
-        assert_eq!(kept.trim().len(), 16);
+        assert_eq!(kept.trim().len(), 25, "a hash and its checksum");
+        let renewed = open(None);
+        for damaged in ["", &kept[..9], &kept.replace(' ', ""), &kept.replace('\n', "0\n")] {
+            std::fs::write(dir.path().join(MACHINE_FILE), damaged).expect("writes");
+            assert_eq!(open(Some("c")), renewed, "damage is no other machine: {damaged:?}");
+        }
+        assert_ne!(open(Some("d")), renewed);
     }
 
     #[test]
@@ -151,7 +166,19 @@ mod tests {
         let id = load_or_mint(&RealDisk, &path).expect("mints");
         assert!(is_id(&id));
         assert_eq!(load_or_mint(&RealDisk, &path).expect("loads"), id);
-        std::fs::write(&path, "rubbish").expect("writes");
-        assert_eq!(load_or_mint(&RealDisk, &path).expect_err("no id").kind(), io::ErrorKind::InvalidData);
+        let text = std::fs::read_to_string(&path).expect("reads");
+        std::fs::write(&path, &id).expect("writes");
+        assert_eq!(load_or_mint(&RealDisk, &path).expect("as earlier versions wrote it"), id);
+        let flipped = |at: usize| {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+            bytes
+        };
+        let damaged = (0..text.trim().len()).filter(|at| *at != ID_DIGITS).map(flipped);
+        for bytes in damaged.chain([b"rubbish".to_vec()]) {
+            std::fs::write(&path, &bytes).expect("writes");
+            let error = load_or_mint(&RealDisk, &path).expect_err("no id");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
     }
 }

@@ -157,6 +157,11 @@ impl Scan {
 
 /// Whether a stream may hold such records.
 fn belongs(stream: StreamName, content: &Content) -> bool {
+    if let Content::Record(record) = content
+        && let Record::Opened { .. } = **record
+    {
+        return true;
+    }
     match stream {
         StreamName::Readings => matches!(content, Content::Readings(_) | Content::Record(_)),
         StreamName::Results => matches!(content, Content::Outputs(_)),
