@@ -156,6 +156,36 @@ impl Store {
         })
     }
 
+    /// Names of the cursors that begin with `prefix`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn cursor_names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        self.with(|open| {
+            let mut names = Vec::new();
+            for row in open.cursors.scan_prefix(prefix.as_bytes()).keys() {
+                let key = row?;
+                if is_head(&key) {
+                    names.push(String::from_utf8_lossy(&key[..key.len() - PIECE_SUFFIX]).into_owned());
+                }
+            }
+            Ok(names)
+        })
+    }
+
+    /// Removes the states of `lane`, then the cursor called `cursor`; durable when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is left is removed by another call.
+    pub fn remove_lane(&self, lane: &str, cursor: &str) -> Result<(), StoreError> {
+        self.with(|open| {
+            let prefix = [lane.as_bytes(), &[0]].concat();
+            remove(&open.states, open.states.scan_prefix(prefix))?;
+            remove(&open.cursors, open.cursors.scan_prefix([cursor.as_bytes(), &[PIECE_MARK]].concat()))?;
+            open.flush()
+        })
+    }
+
     /// Makes everything written durable.
     ///
     /// # Errors
@@ -232,6 +262,18 @@ fn put(batch: &mut sled::Batch, name: &[u8], bytes: &[u8]) -> usize {
     count
 }
 
+/// Removes `rows` from `tree`, in batches.
+fn remove(tree: &sled::Tree, rows: sled::Iter) -> Result<(), StoreError> {
+    let mut batch = sled::Batch::default();
+    for (at, row) in rows.keys().enumerate() {
+        batch.remove(row?);
+        if at % BATCH_KEYS_MAX == BATCH_KEYS_MAX - 1 {
+            tree.apply_batch(std::mem::take(&mut batch))?;
+        }
+    }
+    Ok(tree.apply_batch(batch)?)
+}
+
 /// Puts the pieces together. Pieces behind the end are left from a longer value.
 fn get(tree: &sled::Tree, name: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
     let Some(head) = tree.get(piece_key(name, 0))? else { return Ok(None) };
@@ -280,6 +322,24 @@ mod tests {
         assert_eq!(store.states("mai").expect("reads").count(), 0);
         assert_eq!(store.cursor("lane/main").expect("reads").as_deref(), Some(b"c".as_slice()));
         assert_eq!(store.cursor("lane/other").expect("reads"), None);
+    }
+
+    #[test]
+    fn a_removed_lane_leaves_its_neighbours() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path()).expect("opens");
+        let lanes = ["main", "main+birth-7", "mai"];
+        for lane in lanes {
+            let keys: Vec<String> = (0..BATCH_KEYS_MAX + 3).map(|n| n.to_string()).collect();
+            let rows = keys.iter().map(|key| (StateKey { lane, keying: 0, key }, [1, 2].as_slice()));
+            store.put_states(rows).expect("writes");
+            store.put_cursor(&format!("lane/{lane}"), &vec![3; 20_000]).expect("writes");
+        }
+        assert_eq!(store.cursor_names("lane/main").expect("reads"), ["lane/main", "lane/main+birth-7"]);
+        store.remove_lane("main", "lane/main").expect("removes");
+        let counts = lanes.map(|lane| store.states(lane).expect("reads").count());
+        assert_eq!(counts, [0, BATCH_KEYS_MAX + 3, BATCH_KEYS_MAX + 3]);
+        assert_eq!(store.cursor_names("lane/").expect("reads"), ["lane/mai", "lane/main+birth-7"]);
     }
 
     #[test]
