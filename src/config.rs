@@ -18,7 +18,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use load::{from_text, load};
+pub use load::{from_record, from_text, load};
 pub use problem::{Problem, Problems};
 
 use std::net::SocketAddr;
