@@ -105,7 +105,7 @@ impl App {
         let journal = Arc::new(open_journal(&config, &store, &metrics)?);
         announce(&config, &journal, &metrics).await?;
         let deliveries = start_deliveries(&config, &journal, &store, &metrics).await?;
-        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings())?;
+        let engine = Engine::start(&config, &journal, &store, &metrics, engine_settings()).await?;
         let ticks = start_ticks(&journal);
         let listening = bound.listening();
         let overview = Arc::new(Overview {
