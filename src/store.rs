@@ -169,6 +169,8 @@ impl Store {
                     names.push(String::from_utf8_lossy(&key[..key.len() - PIECE_SUFFIX]).into_owned());
                 }
             }
+            // The mark behind a name sorts it after longer ones.
+            names.sort_unstable();
             Ok(names)
         })
     }

@@ -132,7 +132,7 @@ fn tables<'t>(
         alerts: alerts.into_iter().map(|(alert, _)| alert).collect::<Option<_>>()?,
         routes,
         sinks: sinks.into_iter().collect::<Option<_>>()?,
-        hash: format!("{:016x}", ResultId::EMPTY.with_text(&text).short()),
+        hash: hash(&text),
         text: text.into(),
     })
 }
@@ -153,6 +153,11 @@ fn text(files: &[File], found: &Found) -> String {
 }
 
 /// Names are metric labels, file names and parts of ids.
+/// A short hash of a configuration's text.
+pub(super) fn hash(text: &str) -> String {
+    format!("{:016x}", ResultId::EMPTY.with_text(text).short())
+}
+
 fn check_name(at: &At<'_, '_>, name: &str) {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_plain {

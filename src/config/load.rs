@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use super::check::{Outside, check};
+use super::check::{Outside, check, hash};
 use super::document::File;
 use super::problem::{Problem, Problems};
 
@@ -53,7 +53,8 @@ impl Outside for Past {
 /// [`Problems`]: what this program does not understand any more.
 pub fn from_record(text: &str) -> Result<Config, Problems> {
     let file = File { name: "the configuration in force then".to_owned(), text: text.to_owned() };
-    Ok(check(&[file], Path::new("."), &Past)?.0)
+    let (config, _) = check(&[file], Path::new("."), &Past)?;
+    Ok(Config { text: text.into(), hash: hash(text), ..config })
 }
 
 /// Reads and checks the configuration at `path`; warnings stand beside it.
@@ -151,7 +152,7 @@ mod tests {
         assert!(config.text.contains("# conf.d/10-next.toml\n[source.b]"));
         std::fs::remove_dir_all(dir.path()).unwrap();
         let past = from_record(&config.text).unwrap();
-        assert_eq!((past.sources.len(), &past.text), (3, &config.text));
+        assert_eq!((past.sources.len(), &past.text, past.hash), (3, &config.text, config.hash));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::telemetry::{Metrics, clock};
 pub(super) const NEVER: Duration = Duration::from_secs(86_400);
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running engine on its disk.
 pub(super) struct Gateway {
