@@ -120,10 +120,15 @@ pub fn all(config: &Config, lane: &str, position: Offset) -> Vec<Member> {
 /// and unborn ones; then those that have gone before they were born.
 pub fn follow(config: &Config, lane: &str, members: &[Member], beginning: Beginning) -> Vec<Member> {
     let pipelines: Vec<_> = config.pipelines.iter().filter(|pipeline| *pipeline.lane == *lane).collect();
-    let (gone, members): (Vec<_>, Vec<_>) =
+    let (gone, mut members): (Vec<_>, Vec<_>) =
         members.iter().cloned().partition(|member| member.gone_at.is_some());
+    members.sort_by_key(|member| member.joined_at.is_none());
     let saved: Vec<_> = members.iter().map(|member| (member.generation, &*member.pipeline)).collect();
-    let pairs = pair(pipelines.iter().copied(), &saved);
+    let mut pairs = pair(pipelines.iter().copied(), &saved);
+    // A birth puts out rows under the name it began with.
+    pairs.retain(|(at, from)| {
+        members[*from].joined_at.is_some() || pipelines[*at].name == members[*from].pipeline
+    });
     let kept = |at: usize| pairs.iter().find(|(paired, _)| *paired == at).map(|(_, from)| &members[*from]);
     let mut taken: Vec<u64> = pairs.iter().map(|(_, from)| members[*from].grouping).collect();
     let follow = |(at, pipeline): (usize, &&Pipeline)| match kept(at) {
@@ -138,11 +143,14 @@ pub fn follow(config: &Config, lane: &str, members: &[Member], beginning: Beginn
     followed
 }
 
-/// As [`follow`], without unborn ones that `members` do not hold: what a birth goes on with.
+/// Those of `members` that `config` has under the same names: what a birth goes on with. Another pipeline of the same
+/// generation may be the lane's already.
 pub fn kept(config: &Config, lane: &str, members: &[Member]) -> Vec<Member> {
     let nowhere = Beginning { oldest: Offset(u64::MAX), now: Offset(u64::MAX) };
     let mut kept = follow(config, lane, members, nowhere);
-    kept.retain(|member| member.gone_at.is_none() && member.born_at != nowhere.now);
+    let name = |member: &Member| (member.generation, member.pipeline.clone());
+    let names: Vec<_> = members.iter().map(name).collect();
+    kept.retain(|member| member.gone_at.is_none() && names.contains(&name(member)));
     kept
 }
 
@@ -235,6 +243,33 @@ mod tests {
         window = { kind = "tumbling", size = "2m" }
         select = { n = "count()" }
     "#;
+
+    #[test]
+    fn what_is_unborn_keeps_its_name_or_goes() {
+        let (config, _) =
+            crate::config::from_text("c", TWINS, std::path::Path::new("/")).expect("a configuration");
+        let now = |at| Beginning { oldest: Offset(0), now: Offset(at) };
+        let shown = |members: &[Member]| {
+            let line = |member: &Member| {
+                let Member { pipeline, born_at, joined_at, gone_at, .. } = member;
+                let offset = |at: &Option<Offset>| at.map_or("-".to_owned(), |at| at.to_string());
+                format!("{pipeline} {born_at} {} {}", offset(joined_at), offset(gone_at))
+            };
+            members.iter().map(line).collect::<Vec<_>>()
+        };
+        let member = |name: &str, born_at, joined_at| {
+            let all = all(&config, "main", Offset(born_at));
+            let known = all.iter().find(|member| *member.pipeline == *"all").expect("one of three");
+            Member { pipeline: name.into(), joined_at, ..known.clone() }
+        };
+        // `all` was called `old` and is renamed; `big`, its twin, is new; `lost` has gone before it was born.
+        let members = [member("lost", 5, None), member("old", 1, Some(Offset(2)))];
+        let followed = follow(&config, "main", &members, now(9));
+        assert_eq!(shown(&followed), ["all 1 2 -", "big 9 - -", "other 9 - -", "lost 5 - 9"]);
+        assert_eq!(follow(&config, "main", &followed, now(12)), followed, "the same text says nothing new");
+        assert_eq!(shown(&kept(&config, "main", &[member("lost", 5, Some(Offset(3)))])), [""; 0]);
+        assert_eq!(shown(&kept(&config, "main", &[member("big", 5, None)])), ["big 5 - -"]);
+    }
 
     #[test]
     fn twins_keep_their_own_states_and_a_renamed_pipeline_takes_its_old_one() {

@@ -133,9 +133,10 @@ pub(super) async fn check(gateway: Gateway, texts: &[Arc<Config>], what: &str) {
     let without = |all: &[(u64, String)], other: &[(u64, String)]| {
         all.iter().filter(|row| !other.contains(row)).take(6).cloned().collect::<Vec<_>>()
     };
+    let twice: Vec<_> = found.windows(2).filter(|two| two[0] == two[1]).map(|two| &two[0]).collect();
     assert!(
         wanted == found,
-        "{what}: {} rows wanted, {} found; missing {:#?}\nnot wanted {:#?}",
+        "{what}: {} rows wanted, {} found; twice {twice:#?}\nmissing {:#?}\nnot wanted {:#?}",
         wanted.len(),
         found.len(),
         without(&wanted, &found),
