@@ -220,7 +220,7 @@ impl Store {
             pieces::remove(ledger, Tree::Cursors, &pieces::prefix(cursor.as_bytes()))?;
             let mut outside = lock(&self.outside);
             let accounts = ledger.flush()?;
-            outside.manifest.marks.forget(cursor);
+            outside.manifest.forget(cursor);
             outside.save(accounts)
         })
     }

@@ -84,12 +84,12 @@ fn readings_that_panic_are_set_aside_and_everything_else_counts() {
     check(
         &before,
         &expect![[r#"
-        5: own b [0, 10)#0 {"n":1,"sum":1}
-        5: shared a [0, 10)#0 {"n":2}
-        5: shared b [0, 10)#0 {"n":1}
-        7: own a [0, 10)#0 {"n":3,"sum":11}
-        7: zones north [0, 10)#0 {"n":4}
-    "#]],
+            7: own b [0, 10)#0 {"n":1,"sum":1}
+            7: shared a [0, 10)#0 {"n":2}
+            7: shared b [0, 10)#0 {"n":1}
+            9: own a [0, 10)#0 {"n":3,"sum":11}
+            9: zones north [0, 10)#0 {"n":4}
+        "#]],
     );
     // After a power cut nothing is known of the panic but what the journal says.
     let after = [image.path(), dir.path()].map(|dir| {
@@ -107,12 +107,12 @@ fn readings_that_panic_are_set_aside_and_everything_else_counts() {
     check(
         &after[0][5..],
         &expect![[r#"
-        10: own a [10, 20)#0 {"n":1,"sum":16}
-        10: shared a [10, 20)#0 {"n":1}
-        10: shared b [10, 20)#0 {"n":1}
-        10: zones north [10, 20)#0 {"n":1}
-        11: own b [10, 20)#0 {"n":1,"sum":1}
-    "#]],
+            13: own a [10, 20)#0 {"n":1,"sum":16}
+            13: shared a [10, 20)#0 {"n":1}
+            13: shared b [10, 20)#0 {"n":1}
+            13: zones north [10, 20)#0 {"n":1}
+            14: own b [10, 20)#0 {"n":1,"sum":1}
+        "#]],
     );
     assert_eq!(after[0], after[1]);
 }
@@ -141,9 +141,9 @@ fn a_tick_that_panics_is_passed_over_until_the_next_reading() {
     check(
         &before,
         &expect![[r#"
-        6: gone solid firing
-        13: gone fragile firing
-    "#]],
+            7: gone solid firing
+            14: gone fragile firing
+        "#]],
     );
     let after = [image.path(), dir.path()].map(|dir| {
         in_system(async {
@@ -159,8 +159,8 @@ fn a_tick_that_panics_is_passed_over_until_the_next_reading() {
     check(
         &after[0][2..],
         &expect![[r#"
-            14: gone solid resolved
-            15: gone fragile resolved
+            16: gone solid resolved
+            17: gone fragile resolved
         "#]],
     );
     assert_eq!(after[0], after[1]);
