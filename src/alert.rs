@@ -162,6 +162,11 @@ impl State {
         matches!(self.phase, Phase::Firing(..))
     }
 
+    /// Whether the state is as good as none: nothing was sent, nothing waits.
+    pub fn is_calm(&self, alert: &Alert) -> bool {
+        matches!(self.phase, Phase::Quiet) && self.next_tick_ns(alert).is_none()
+    }
+
     /// Resolves with the values of the row that ends it.
     fn resolve_with(&mut self, alert: &Alert, key: &Arc<str>, row: &Row<'_>) -> Change {
         let Phase::Firing(sent, _) = &self.phase else { unreachable!("only a firing alert resolves") };

@@ -20,7 +20,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use load::{admin_socket, from_text, load};
+pub use load::{admin_socket, from_record, from_text, load};
 pub use problem::{Problem, Problems};
 pub(crate) use scalar::duration;
 

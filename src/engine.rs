@@ -23,13 +23,18 @@ pub mod offline;
 mod round;
 mod sensor;
 mod partition;
+mod steps;
+mod texts;
+mod span;
 mod lane;
+mod lanes;
 mod checkpoint;
 mod restore;
 mod observe;
 
-pub use checkpoint::{cursor_name, forget as forget_lane};
-pub use lane::{Engine, EngineSettings, LaneError, LaneView};
+pub use checkpoint::cursor_name;
+pub use lane::LaneError;
+pub use lanes::{Engine, EngineSettings, LaneView};
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct LaneStatus {
     pub emitted: Offset,
     /// Every state is saved as of it.
     pub checkpoint: Offset,
+    /// The oldest record that it, or what is being born into it, may read again.
+    pub needed: Offset,
 }
 
 #[cfg(test)]

@@ -154,7 +154,7 @@ impl Processing {
         self.state = State::Failed;
         let (store, journal, metrics) = (opened?, &self.journal, &self.metrics);
         let deliveries = Deliveries::start(config, journal, &store, metrics).await?;
-        let engine = Engine::start(config, journal, &store, metrics, engine_settings())?;
+        let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
         let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());

@@ -7,19 +7,23 @@
 //! | open new sinks, write down where they begin | nothing is changed |
 //! | changed sinks stop where they stand | the process ends, and starts anew with the new file |
 //! | shut the door for a moment, journal the `Config` record, exchange the door's rules | nothing is changed |
-//! | lanes end right behind the record, their states saved | the process ends … |
-//! | changed and new sinks start, lanes start with the new plan | the process ends … |
+//! | lanes turn over at the record, each at its own pace; new ones begin there | the process ends … |
+//! | wait a while until they have put out what stands before it | it goes on without those that are behind |
+//! | changed and new sinks start | the process ends … |
 //! | listeners exchanged, removed sinks drained, their cursors and series dropped | the process ends … |
 //!
 //! Why in this order. The record parts the journal: the door lets no burst through while it is written, so what
-//! stands before it was taken by the old sources and what follows by the new ones; lanes end at the very record, so
-//! the same holds for pipelines and alerts. A replay that changes its text at the record does what was done. New
-//! sinks begin before the record, so that no row of the new pipelines passes them; changed ones rest from before the
-//! record on, so that no such row meets the old routes. Intake stops for two syncs, not for the exchange of lanes.
+//! stands before it was taken by the old sources and what follows by the new ones; lanes turn over at the very record,
+//! so the same holds for pipelines and alerts. A replay that changes its text at the record does what was done. What
+//! is new in a lane is born beside it, from the past, after the reload. New sinks begin before the record, so that no
+//! row of the new pipelines passes them; changed ones rest from before the record until lanes are past it, so that no
+//! such row meets the old routes and, but for lanes that are far behind, none of the old pipelines the new ones.
+//! Intake stops for two syncs, not for the exchange of lanes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::FutureExt as _;
@@ -29,11 +33,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::deliveries::Begun;
 use super::pages::Present;
 use super::processing::Running;
-use super::{App, LANES_GRACE, engine_settings, room};
+use super::{App, room};
 use crate::admin::reload::{Mode, Outcome, Reload, Report};
 use crate::config::change::{self, Difference, Fate, Part};
 use crate::config::{self, Config, Problem, Problems};
-use crate::engine::{self, Engine, plan};
+use crate::engine::plan;
 use crate::intake::Intake;
 use crate::journal::{Record, Work};
 use crate::listen::{Exchange, Rules};
@@ -44,8 +48,8 @@ use crate::telemetry::facts::{ConfigLoaded, ConfigRefused, Fact};
 const WAITING_MAX: usize = 4;
 /// The row that shows whether the store takes anything: the hash of the last configuration that was prepared.
 const LAST_CONFIG: &str = "config/last";
-/// How far lanes may be behind: a reload waits until they have come to it.
-const LANE_LAG_SECONDS_MAX: f64 = 30.0;
+/// How long sinks wait for lanes to come to the new configuration; what those put out later goes by the new routes.
+const LANES_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where a configuration came from.
 #[derive(Clone, Debug)]
@@ -184,13 +188,15 @@ impl App {
         let config = self.config.clone();
         let deliveries = &mut self.processing.running().map_err(Halt::Unchanged)?.deliveries;
         deliveries.pause(&changed).await.map_err(Halt::HalfWay)?;
-        if let Err(error) = self.journal(&prepared).await {
-            let deliveries = &mut self.processing.running().map_err(Halt::HalfWay)?.deliveries;
-            deliveries.abandon(prepared.begun);
-            deliveries.resume(&config, &changed).map_err(Halt::HalfWay)?;
-            return Err(Halt::Unchanged(error));
+        match self.journal(&prepared).await {
+            Ok(record) => self.finish(prepared, record, &changed).await.map_err(Halt::HalfWay),
+            Err(error) => {
+                let deliveries = &mut self.processing.running().map_err(Halt::HalfWay)?.deliveries;
+                deliveries.abandon(prepared.begun);
+                deliveries.resume(&config, &changed).map_err(Halt::HalfWay)?;
+                Err(Halt::Unchanged(error))
+            }
         }
-        self.finish(prepared, &changed).await.map_err(Halt::HalfWay)
     }
 
     async fn read(&self) -> Result<(Config, Vec<Problem>), Problems> {
@@ -234,15 +240,7 @@ impl App {
 
     /// Does everything that can fail and changes nothing.
     async fn prepare(&mut self, config: Arc<Config>, difference: Difference) -> anyhow::Result<Prepared> {
-        let Running { store, engine, deliveries, .. } = self.processing.running()?;
-        for lane in engine.lanes() {
-            let lag_seconds = self.metrics.lane(&lane.name).lag_seconds.get();
-            anyhow::ensure!(
-                lag_seconds <= LANE_LAG_SECONDS_MAX,
-                "lane {} is {lag_seconds:.0} s behind: try again when it has caught up",
-                lane.name
-            );
-        }
+        let Running { store, deliveries, .. } = self.processing.running()?;
         // Lanes are about to save and load their states; with a full disk they go on only if they are let alone.
         store.put_cursor(LAST_CONFIG, config.hash.as_bytes())?;
         let intake = Arc::new(Intake::new(&config.sources)?);
@@ -253,40 +251,32 @@ impl App {
         Ok(prepared)
     }
 
-    /// Writes the configuration down; from then on it is the one in force.
-    async fn journal(&mut self, prepared: &Prepared) -> anyhow::Result<()> {
+    /// Writes the configuration down; from then on it is the one in force. Where its record stands.
+    async fn journal(&self, prepared: &Prepared) -> anyhow::Result<Offset> {
         let Config { hash, text, sources, access, .. } = &*prepared.config;
         let record = Record::Config { hash: hash.as_str().into(), text: text.clone() };
         let rules = Rules { intake: prepared.intake.clone(), sources, access };
-        // Before the record is appended: a lane must not run past it.
-        let engine = &self.processing.running()?.engine;
-        engine.end_at_config(self.journal.readings.durable());
         let journalled = self.journal.readings.append(Work::Record(record));
-        if let Err(refused) = self.door.exchange(rules, journalled).await {
-            engine.go_on();
-            return Err(refused).context("the journal does not take the configuration");
-        }
-        Ok(())
+        let receipt = self.door.exchange(rules, journalled).await;
+        Ok(receipt.context("the journal does not take the configuration")?.first)
     }
 
     /// Exchanges everything behind the door.
-    async fn finish(&mut self, prepared: Prepared, changed: &[Arc<str>]) -> anyhow::Result<()> {
+    async fn finish(
+        &mut self,
+        prepared: Prepared,
+        record: Offset,
+        changed: &[Arc<str>],
+    ) -> anyhow::Result<()> {
         let Prepared { config, difference, listeners, begun, .. } = prepared;
         let before = std::mem::replace(&mut self.config, config.clone());
-        let mut journal = (*self.journal).clone();
-        journal.emitted = self.end_lanes().await?;
-        let Running { store, engine, deliveries, .. } = self.processing.running()?;
-        for lane in gone(&plan::lanes(&before), &plan::lanes(&config)) {
-            if let Err(error) = engine::forget_lane(store, &lane) {
-                tracing::error!(lane = &*lane, %error, "a removed lane's position stays: if it comes back, it goes on there");
-            }
-            journal.emitted.remove(&lane);
+        let Running { engine, deliveries, .. } = self.processing.running()?;
+        engine.exchange(&config, record).await?;
+        if tokio::time::timeout(LANES_PATIENCE, engine.passed(record)).await.is_err() {
+            tracing::warn!("lanes are behind: what they put out of the time before goes by the new routes");
         }
         deliveries.resume(&config, changed)?;
         deliveries.add(begun);
-        // Lanes count anew what fires when they start.
-        self.metrics.alerts_firing.reset();
-        *engine = Engine::start(&config, &journal, store, &self.metrics, engine_settings())?;
         self.processing.show();
         self.serving.exchange(listeners).await;
         self.listening = self.serving.listening();
@@ -298,18 +288,6 @@ impl App {
         self.forget(&difference, &gone(&plan::lanes(&before), &plan::lanes(&config)));
         ConfigLoaded { hash: &config.hash }.record(&self.metrics);
         Ok(())
-    }
-
-    /// Waits until the lanes have come to the record; up to where the outputs of each are durable.
-    async fn end_lanes(&mut self) -> anyhow::Result<BTreeMap<Arc<str>, Offset>> {
-        let engine = &mut self.processing.running()?.engine;
-        let lanes = engine.lanes();
-        let failed = tokio::time::timeout(LANES_GRACE, engine.ended()).await;
-        let failed = failed.context("lanes do not come to the new configuration")?;
-        if let Some((lane, error)) = failed.into_iter().next() {
-            return Err(error).with_context(|| format!("lane {lane}"));
-        }
-        Ok(lanes.into_iter().map(|lane| (lane.name.clone(), lane.position().emitted)).collect())
     }
 
     /// Takes away the series of what is gone.

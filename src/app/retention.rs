@@ -79,7 +79,12 @@ impl Keeper {
         for lane in view.lanes() {
             let name = engine::cursor_name(&lane.name);
             let mark = dumped.get(&name).and_then(|mark| mark.get(&StreamName::Readings));
-            needed.push((name, StreamName::Readings, mark.copied().unwrap_or_default()));
+            let own = mark.copied().unwrap_or_default().min(lane.position().needed);
+            // Births read the past under names of their own.
+            let births = dumped.iter().filter(|(birth, _)| birth.starts_with(&format!("{name}+")));
+            let births = births.filter_map(|(_, mark)| mark.get(&StreamName::Readings).copied());
+            let offset = births.fold(own, Offset::min);
+            needed.push((name, StreamName::Readings, offset));
         }
         for (sink, progress) in self.sinks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let name = cursor_name(sink);

@@ -82,11 +82,12 @@ Examples:
 const RELOAD_EXAMPLES: &str = "\
 Has the running gateway read its configuration anew and bring it into force while devices go on sending; SIGHUP
 does the same. A pipeline keeps its open windows unless what they depend on differs (from, where, key, tags, lane,
-window, watermark, select): then it is rebuilt. An alert keeps its state unless it reads something else. A removed
+window, watermark, select): then it is rebuilt from the journal beside the running lane, so that windows open at the
+change come out whole, by the new rule. An alert keeps its state unless it reads something else. A removed
 sink loses its place in the journal; a new one starts at the end. A file with problems changes nothing.
 
-[gateway], [journal] and a sink's kind are fixed while the gateway runs. A gateway that is more than 30 s behind
-is left alone.
+[gateway], [journal] and a sink's kind are fixed while the gateway runs. Sinks wait up to 30 s for lanes that are
+behind; rows of the time before the change that come later go by the new routes.
 
 Exit codes: 0 in force (or could be), 1 not possible, 78 the file has problems.
 

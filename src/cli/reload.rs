@@ -12,7 +12,8 @@ use super::{BAD_CONFIGURATION, FAILED, Failure, OK, Style};
 use crate::admin::reload::{self, Outcome, Report};
 use crate::config::change::{Fate, Part};
 
-/// How long a reload may take: lanes have a minute to come to the new configuration, and others may wait.
+/// How long a reload may take: sinks wait half a minute for lanes to come to the new configuration, removed ones are
+/// drained, and other reloads may wait.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Has the gateway that `global` and `options` lead to reload, and prints its report. Yields the exit code.

@@ -44,7 +44,8 @@ pub enum Fate {
     Kept,
     /// It goes on with its state and other settings.
     Changed,
-    /// Its state depends on what differs, and is made anew: a pipeline's from the journal.
+    /// Its state depends on what differs: a pipeline's is computed from the journal, so that windows that are open come
+    /// out whole; an alert begins anew.
     Rebuilt,
     /// It was not there before.
     New,

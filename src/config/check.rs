@@ -151,7 +151,7 @@ fn tables<'t>(
         alerts: alerts.into_iter().map(|(alert, _)| alert).collect::<Option<_>>()?,
         routes,
         sinks: sinks.into_iter().collect::<Option<_>>()?,
-        hash: format!("{:016x}", ResultId::EMPTY.with_text(&text).short()),
+        hash: hash(&text),
         text: text.into(),
     })
 }
@@ -169,6 +169,11 @@ fn text(files: &[File], found: &Found) -> String {
         texts.push(format!("# {name}\n{text}"));
     }
     texts.join("\n")
+}
+
+/// A short hash of a configuration's text.
+pub(super) fn hash(text: &str) -> String {
+    format!("{:016x}", ResultId::EMPTY.with_text(text).short())
 }
 
 /// Names are metric labels, file names and parts of ids.

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use super::check::{Outside, check, check_gateway};
+use super::check::{Outside, check, check_gateway, hash};
 use super::document::File;
 use super::problem::{Problem, Problems};
 
@@ -29,6 +29,32 @@ impl Outside for Disk {
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
+}
+
+/// The file system and environment of a text of the past: files and variables may have gone since, and what lanes
+/// compute does not depend on them.
+struct Past;
+
+impl Outside for Past {
+    /// A schema that lets everything in, and some secret.
+    fn read(&self, _: &Path) -> Result<String, String> {
+        Ok("{}".to_owned())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        Some(std::env::var(name).unwrap_or_else(|_| "unset".to_owned()))
+    }
+}
+
+/// The configuration of a text that a `Config` record keeps, for what lanes compute of it: schemas and secrets are
+/// not what they were.
+///
+/// # Errors
+/// [`Problems`]: what this program does not understand any more.
+pub fn from_record(text: &str) -> Result<Config, Problems> {
+    let file = File { name: "the configuration in force then".to_owned(), text: text.to_owned() };
+    let (config, _) = check(&[file], Path::new("."), &Past)?;
+    Ok(Config { text: text.into(), hash: hash(text), ..config })
 }
 
 /// Reads and checks the configuration at `path`; warnings stand beside it.
@@ -140,6 +166,9 @@ mod tests {
         assert_eq!(names, ["a", "b", "c"]);
         assert_eq!(config.gateway.data_dir, dir.path().join("data"));
         assert!(config.text.contains("# conf.d/10-next.toml\n[source.b]"));
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        let past = from_record(&config.text).unwrap();
+        assert_eq!((past.sources.len(), &past.text, past.hash), (3, &config.text, config.hash));
     }
 
     #[test]

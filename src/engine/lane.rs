@@ -3,30 +3,44 @@
 //! `emitted`: every output caused by readings below it is in `results`. `checkpoint`: every state is saved as of
 //! it. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
 //! outputs whose cause lies below `emitted` were sent before and are suppressed.
+//!
+//! A lane follows the `Config` records it reads ([`change`]): up to one it computes the old text, from there on
+//! the new one. Generations that are new are born by a lane of their own, which reads the past quietly beside it
+//! and joins it where both meet ([`birth`]).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::engine::checkpoint::Checkpoint;
+use crate::engine::generations::{BirthId, Member};
 use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
-use crate::engine::plan::{self, LanePlan};
+use crate::engine::plan::LanePlan;
+use crate::engine::round::StateBytes;
+use crate::engine::texts::Texts;
+use crate::engine::watermarks::Watermarks;
 use crate::engine::{LaneStatus, restore};
-use crate::journal::{Chunk, Content, Journal, Record, Refused, Stream, Work};
+use crate::journal::{Clock, OutputFrame, Reader, Refused, Stream, Work};
 use crate::model::{Offset, ResultId};
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
+mod birth;
+mod change;
 mod pull;
 pub(in crate::engine) mod quarantine;
 mod rebuild;
+mod save;
+mod seeds;
 
-use pull::Lane;
+use birth::{Birth, Parent};
+use quarantine::Quarantines;
+use save::{Appended, Saving};
 
 /// How long a refused append waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -48,59 +62,147 @@ pub enum LaneError {
     Refused(#[from] Refused),
 }
 
-/// What a lane starts with.
-pub struct Start {
-    /// What it computes.
-    pub plan: Arc<LanePlan>,
-    /// Its number in the partitions.
-    pub number: usize,
+/// What all lanes of an engine work with.
+#[derive(Clone)]
+pub struct Ground {
     /// The partitions.
     pub partitions: Partitions,
-    /// Its input.
+    /// Input.
     pub readings: Stream,
-    /// Its output.
+    /// Output.
     pub results: Stream,
     /// Where readings go that made a sensor panic.
     pub dead_letters: Stream,
-    /// Hash of the journal's id: the beginning of readings' ids.
-    pub journal: ResultId,
-    /// Every output caused below it is in `results`; `None` for a lane that never ran.
-    pub emitted: Option<Offset>,
-    /// States and checkpoint.
+    /// The journal's id: the beginning of readings' and results' ids.
+    pub journal_id: Arc<str>,
+    /// By cursor: every output caused below it was in `results` when the journal was opened.
+    pub emitted: Arc<BTreeMap<Arc<str>, Offset>>,
+    /// States and checkpoints.
     pub store: Arc<Store>,
+    /// Configurations.
+    pub texts: Arc<Texts>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Time from one checkpoint to the next.
     pub checkpoint_every: Duration,
-    /// Counts and logs.
-    pub observer: Observer,
-    /// Ends the lane once the journal is drained.
+    /// Where lanes run.
+    pub arbiter: ArbiterHandle,
+    /// Ends the lanes once the journal is drained.
     pub stop: CancellationToken,
-    /// Ends the lane at a record of the journal.
-    pub border: Arc<Border>,
-    /// Told when the lane cannot go on.
+    /// Told when a lane cannot go on.
     pub failed: CancellationToken,
-    /// Shows where it stands.
-    pub status: watch::Sender<LaneStatus>,
 }
 
-/// Where lanes end by themselves: at the first `Config` record from an offset on, so that every reading before it is
-/// processed by the configuration before it and every one behind it by its own.
-pub struct Border(AtomicU64);
+/// What a lane starts with. Its first checkpoint is written already.
+pub struct Start {
+    /// What all lanes work with.
+    pub ground: Ground,
+    /// Names its states and cursors: a lane's name, or a birth's.
+    pub cursor: Arc<str>,
+    /// For a birth: the lane it is to join.
+    parent: Option<Parent>,
+    /// Shows where it stands.
+    status: watch::Sender<LaneStatus>,
+}
 
-impl Border {
-    /// No offset is as large.
-    const NOWHERE: u64 = u64::MAX;
+/// What a lane computes at present; replaced when its text changes.
+struct Duty {
+    ground: Ground,
+    plan: Arc<LanePlan>,
+    /// The plan's number in the partitions.
+    number: usize,
+    observer: Observer,
+    /// Hash of the journal's id: the beginning of readings' ids.
+    journal: ResultId,
+}
 
-    /// Whether the lane ends behind `chunk`.
-    fn is_at(&self, chunk: &Chunk) -> bool {
-        let is_config =
-            matches!(&chunk.content, Content::Record(record) if matches!(**record, Record::Config { .. }));
-        is_config && chunk.base.0 >= self.0.load(Ordering::Acquire)
+impl Duty {
+    /// Has the partitions take up `plan`: keys that have a state sleep, and are woken in time.
+    async fn take_up(ground: Ground, plan: Arc<LanePlan>) -> Result<Self, LaneError> {
+        let observer = Observer::new(&plan, &ground.metrics);
+        observer.forget_firing(&plan);
+        let wake = restore::sleeping(&plan, &ground.store, ground.partitions.count(), &observer)?;
+        let number = ground.partitions.add_lane(&plan, wake).await?;
+        let journal = ResultId::EMPTY.with_text(&ground.journal_id);
+        Ok(Self { ground, plan, number, observer, journal })
     }
 }
 
-impl Default for Border {
-    fn default() -> Self {
-        Self(AtomicU64::new(Self::NOWHERE))
+/// A lane at work.
+struct Lane {
+    duty: Duty,
+    members: Vec<Member>,
+    /// The `Config` record in force, if the lane has met one.
+    config_at: Option<Offset>,
+    /// Alerts on readings judge none below it.
+    since: Offset,
+    /// As [`Checkpoint::text_since`].
+    text_since: Offset,
+    /// As [`Checkpoint::birth`].
+    birth_id: Option<BirthId>,
+    birth: Option<Birth>,
+    parent: Option<Parent>,
+    reader: Reader,
+    clock: Clock,
+    watermarks: Watermarks,
+    /// Outputs below it are suppressed: they were sent before the restart.
+    suppress_below: Offset,
+    /// Outputs that wait for the journal.
+    pending: OutputFrame,
+    appending: Option<(Appended, Offset)>,
+    /// Every output caused below it is durable.
+    emitted: Offset,
+    saving: Option<(Saving, Offset)>,
+    checkpoint: Offset,
+    /// States of a save that failed: they go with the next one.
+    unsaved: BTreeMap<(u16, Arc<str>), StateBytes>,
+    /// Readings that made sensors panic, since the checkpoint.
+    quarantines: Quarantines,
+    status: watch::Sender<LaneStatus>,
+}
+
+impl Lane {
+    /// Takes up the lane where its checkpoint left it, with the text in force there.
+    async fn open(start: Start) -> Result<Self, LaneError> {
+        let Start { ground, cursor, parent, status } = start;
+        let checkpoint =
+            Checkpoint::load(&ground.store, &cursor)?.expect("a lane has one when it is started");
+        let (checkpoint, plan) = change::resume(&ground, &cursor, checkpoint).await?;
+        let position = checkpoint.position;
+        let quarantines = Quarantines::read(&plan, &ground.readings, position).await?;
+        let suppress_below = ground.emitted.get(&cursor).copied().unwrap_or(position);
+        Ok(Self {
+            reader: ground.readings.reader(position),
+            watermarks: checkpoint.watermarks(&plan)?,
+            duty: Duty::take_up(ground, plan).await?,
+            members: checkpoint.members.unwrap_or_default(),
+            config_at: checkpoint.config_at,
+            since: checkpoint.since,
+            text_since: checkpoint.text_since,
+            birth_id: checkpoint.birth,
+            birth: None,
+            parent,
+            clock: checkpoint.clock,
+            suppress_below,
+            pending: OutputFrame::default(),
+            appending: None,
+            emitted: suppress_below,
+            saving: None,
+            checkpoint: position,
+            unsaved: BTreeMap::new(),
+            quarantines,
+            status,
+        })
+    }
+
+    fn show(&self) {
+        let births = self.birth.as_ref().map(|birth| birth.status.borrow().checkpoint);
+        self.status.send_replace(LaneStatus {
+            position: self.reader.position(),
+            emitted: self.emitted,
+            checkpoint: self.checkpoint,
+            needed: births.unwrap_or(self.checkpoint).min(self.checkpoint),
+        });
     }
 }
 
@@ -115,19 +217,32 @@ async fn keep(stream: &Stream, work: impl Fn() -> Work) -> Result<(), Refused> {
     }
 }
 
+/// A lane as its starter sees it.
+pub struct Running {
+    /// Where it stands; outlives the lane.
+    pub status: watch::Receiver<LaneStatus>,
+    /// How it ended.
+    pub ended: oneshot::Receiver<Result<(), LaneError>>,
+}
+
 /// Runs one lane.
 pub struct LaneActor {
     lane: Option<(Start, oneshot::Sender<Result<(), LaneError>>)>,
 }
 
 impl LaneActor {
-    /// Starts the lane on `arbiter`; `done` tells how it ended.
-    pub fn spawn(
-        arbiter: &ArbiterHandle,
-        start: Start,
-        done: oneshot::Sender<Result<(), LaneError>>,
-    ) -> Addr<Self> {
-        Self::start_in_arbiter(arbiter, |_| Self { lane: Some((start, done)) })
+    /// Starts the lane called `cursor`.
+    pub fn spawn(ground: Ground, cursor: Arc<str>) -> Running {
+        Self::spawn_with(ground, cursor, None)
+    }
+
+    fn spawn_with(ground: Ground, cursor: Arc<str>, parent: Option<Parent>) -> Running {
+        let (done, ended) = oneshot::channel();
+        let (status, shown) = watch::channel(LaneStatus::default());
+        let arbiter = ground.arbiter.clone();
+        let start = Start { ground, cursor, parent, status };
+        Self::start_in_arbiter(&arbiter, |_| Self { lane: Some((start, done)) });
+        Running { status: shown, ended }
     }
 }
 
@@ -136,150 +251,19 @@ impl Actor for LaneActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let Some((start, done)) = self.lane.take() else { return };
-        let (name, failed) = (start.plan.lane.to_string(), start.failed.clone());
+        let (name, failed) = (start.cursor.clone(), start.ground.failed.clone());
         let run = async move {
-            let ended = match Lane::new(start).await {
+            let ended = match Lane::open(start).await {
                 Ok(lane) => lane.run().await,
                 Err(error) => Err(error),
             };
             if let Err(error) = &ended {
                 failed.cancel();
-                tracing::error!(lane = name, %error, "lane stopped, its input stays in the journal");
+                tracing::error!(lane = &*name, %error, "lane stopped, its input stays in the journal");
             }
             // Nobody waits for a lane that ends before it is told to.
             let _ = done.send(ended);
         };
         ctx.spawn(run.into_actor(self).map(|(), _, ctx| ctx.stop()));
-    }
-}
-
-/// How an engine runs.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineSettings {
-    /// Partitions, each with a thread of its own.
-    pub partitions: usize,
-    /// Time from one checkpoint of a lane to the next.
-    pub checkpoint_every: Duration,
-    /// A sensor that did nothing for so many checkpoints goes to sleep: its state is in the store.
-    pub idle_saves: u64,
-}
-
-/// All lanes of a configuration, running.
-pub struct Engine {
-    lanes: Vec<RunningLane>,
-    stop: CancellationToken,
-    border: Arc<Border>,
-    failed: CancellationToken,
-    /// The lanes' thread.
-    arbiter: Arbiter,
-}
-
-struct RunningLane {
-    name: Arc<str>,
-    status: watch::Receiver<LaneStatus>,
-    ended: oneshot::Receiver<Result<(), LaneError>>,
-}
-
-/// A lane as it is seen from outside: outlives the engine, showing where the lane ended.
-#[derive(Clone)]
-pub struct LaneView {
-    /// The lane's name.
-    pub name: Arc<str>,
-    status: watch::Receiver<LaneStatus>,
-}
-
-impl LaneView {
-    /// Where the lane stands.
-    pub fn position(&self) -> LaneStatus {
-        *self.status.borrow()
-    }
-}
-
-impl Engine {
-    /// Starts every lane of `config`. Runs inside an actix system. What is acknowledged after this returns is in
-    /// the lanes' windows.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it cannot be written down where a new lane begins.
-    pub fn start(
-        config: &Arc<Config>,
-        journal: &Journal,
-        store: &Arc<Store>,
-        metrics: &Arc<Metrics>,
-        settings: EngineSettings,
-    ) -> Result<Self, StoreError> {
-        let arbiter = Arbiter::new();
-        let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
-        let border = Arc::new(Border::default());
-        let partitions = Partitions::spawn(store, settings.partitions, settings.idle_saves);
-        let lanes = plan::lanes(config).into_iter().enumerate().map(|(number, lane)| {
-            let plan = Arc::new(LanePlan::new(config, &lane, &journal.id));
-            let emitted = journal.emitted.get(&lane).copied();
-            restore::checkpoint(&plan, store, &journal.readings, emitted)?;
-            let (status, shown) = watch::channel(LaneStatus::default());
-            let (done, ended) = oneshot::channel();
-            let start = Start {
-                plan,
-                number,
-                partitions: partitions.clone(),
-                readings: journal.readings.clone(),
-                results: journal.results.clone(),
-                dead_letters: journal.dead_letters.clone(),
-                journal: ResultId::EMPTY.with_text(&journal.id),
-                emitted,
-                store: store.clone(),
-                checkpoint_every: settings.checkpoint_every,
-                observer: Observer::new(&lane, config, metrics),
-                stop: stop.clone(),
-                border: border.clone(),
-                failed: failed.clone(),
-                status,
-            };
-            LaneActor::spawn(&arbiter.handle(), start, done);
-            Ok(RunningLane { name: lane, status: shown, ended })
-        });
-        let lanes = lanes.collect::<Result<_, StoreError>>()?;
-        Ok(Self { lanes, stop, border, failed, arbiter })
-    }
-
-    /// Makes every lane end at the first `Config` record from `from` on, with its states saved as of right behind
-    /// it. To be called before that record is appended.
-    pub fn end_at_config(&self, from: Offset) {
-        self.border.0.store(from.0, Ordering::Release);
-    }
-
-    /// Takes [`Self::end_at_config`] back: the record was not appended.
-    pub fn go_on(&self) {
-        self.border.0.store(Border::NOWHERE, Ordering::Release);
-    }
-
-    /// Waits until a lane cannot go on.
-    pub async fn failed(&self) {
-        self.failed.cancelled().await;
-    }
-
-    /// The lanes as they are seen from outside.
-    pub fn lanes(&self) -> Vec<LaneView> {
-        let view = |lane: &RunningLane| LaneView { name: lane.name.clone(), status: lane.status.clone() };
-        self.lanes.iter().map(view).collect()
-    }
-
-    /// Lets every lane finish what is durable, save its states and end; names and errors of those that failed.
-    pub async fn stop(mut self) -> Vec<(Arc<str>, LaneError)> {
-        self.stop.cancel();
-        self.ended().await
-    }
-
-    /// Waits until every lane has ended; names and errors of those that failed. May be dropped and called again.
-    pub async fn ended(&mut self) -> Vec<(Arc<str>, LaneError)> {
-        let mut failed = Vec::new();
-        for lane in &mut self.lanes {
-            if let Ok(Err(error)) = (&mut lane.ended).await {
-                failed.push((lane.name.clone(), error));
-            }
-        }
-        self.lanes.clear();
-        self.arbiter.stop();
-        failed
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::engine::emission::{Effects, Emission};
-use crate::engine::plan::LanePlan;
+use crate::engine::plan::{self, LanePlan};
 use crate::journal::Reader;
 use crate::model::{AlertRow, AlertState, Output, Timestamp};
 use crate::telemetry::facts::{ExpressionFailed, Fact, LateReadings, SensorPanicked};
@@ -25,12 +25,16 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The observer of `lane`.
-    pub fn new(lane: &Arc<str>, config: &Arc<Config>, metrics: &Arc<Metrics>) -> Self {
+    /// The observer of the lane or birth that computes `plan`.
+    pub fn new(plan: &LanePlan, metrics: &Arc<Metrics>) -> Self {
+        let config = &plan.config;
+        let (lane, is_birth) = plan::lane_of(&plan.cursor);
+        // One label for all births of a lane.
+        let label = if is_birth { format!("{lane}+birth") } else { lane.to_owned() };
         Self {
-            lane: lane.clone(),
+            lane: label.as_str().into(),
             metrics: metrics.clone(),
-            figures: metrics.lane(lane),
+            figures: metrics.lane(&label),
             pipelines: config.pipelines.iter().map(|pipeline| metrics.pipeline(&pipeline.name)).collect(),
             alerts: config.alerts.iter().map(|alert| metrics.alert(&alert.name)).collect(),
             config: config.clone(),
@@ -96,6 +100,36 @@ impl Observer {
 
     fn alert(&self, emission: &Emission) -> &AlertMetrics {
         &self.alerts[emission.rank as usize - self.config.pipelines.len()]
+    }
+
+    /// The plan's alerts are counted anew.
+    pub fn forget_firing(&self, plan: &LanePlan) {
+        for keying in &plan.keyings {
+            let nested = keying.pipelines.iter().flat_map(|pipeline| &pipeline.alerts);
+            nested.chain(&keying.alerts).for_each(|alert| self.alerts[alert.index].firing.set(0));
+        }
+    }
+
+    /// Takes away the series of what `before` had and `newest` does not name: a lane that was behind has counted on.
+    pub fn forget_unnamed(&self, before: &Config, newest: &Config) {
+        let is_named = |name: &str| newest.pipelines.iter().any(|pipeline| *pipeline.name == *name);
+        let gone = before.pipelines.iter().filter(|pipeline| !is_named(&pipeline.name));
+        gone.for_each(|pipeline| self.metrics.forget_pipeline(&pipeline.name));
+        let is_named = |name: &str| newest.alerts.iter().any(|alert| *alert.name == *name);
+        let gone = before.alerts.iter().filter(|alert| !is_named(&alert.name));
+        gone.for_each(|alert| self.metrics.forget_alert(&alert.name));
+    }
+
+    /// Neither the lane nor the birth comes back.
+    pub fn gone(&self) {
+        self.metrics.forget_lane(&self.lane);
+    }
+
+    /// Nothing runs any more.
+    pub fn ended(&self) {
+        self.figures.sensors_active.set(0);
+        self.figures.lag_records.set(0);
+        self.figures.lag_seconds.set(0.0);
     }
 
     /// Alerts that were firing before the restart.

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
@@ -88,6 +89,15 @@ impl Message for AddLane {
     type Result = ();
 }
 
+/// A lane ends, or goes on with another plan.
+struct RemoveLane {
+    number: usize,
+}
+
+impl Message for RemoveLane {
+    type Result = ();
+}
+
 /// Sensors that panicked, as they are without what made them do so.
 struct Restore {
     lane: usize,
@@ -100,33 +110,49 @@ impl Message for Restore {
 
 /// All partitions.
 #[derive(Clone)]
-pub struct Partitions(Vec<Addr<PartitionActor>>);
+pub struct Partitions {
+    all: Vec<Addr<PartitionActor>>,
+    /// The number of the next lane.
+    next: Arc<AtomicUsize>,
+}
 
 impl Partitions {
     /// Starts `count` partitions, each on a thread of its own. A sensor that did nothing for `idle_saves` saves
     /// goes to sleep.
     pub fn spawn(store: &Arc<Store>, count: usize, idle_saves: u64) -> Self {
-        Self((0..count).map(|_| PartitionActor::spawn(store.clone(), idle_saves)).collect())
+        let all = (0..count).map(|_| PartitionActor::spawn(store.clone(), idle_saves)).collect();
+        Self { all, next: Arc::default() }
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
-    /// Adds a lane; `wake` tells per partition when the keys that have a state want to be woken.
+    /// Adds a lane; `wake` tells per partition when the keys that have a state want to be woken. The lane's number.
     ///
     /// # Errors
     /// [`PartitionError::Gone`].
     pub async fn add_lane(
         &self,
         plan: &Arc<LanePlan>,
-        number: usize,
         wake: Vec<Vec<(KeyRef, Due)>>,
-    ) -> Result<(), PartitionError> {
-        for (partition, wake) in self.0.iter().zip(wake) {
+    ) -> Result<usize, PartitionError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        for (partition, wake) in self.all.iter().zip(wake) {
             let add = AddLane { number, plan: plan.clone(), wake };
             partition.send(add).await.map_err(|_| PartitionError::Gone)?;
+        }
+        Ok(number)
+    }
+
+    /// Ends the sensors of a lane, whose states are saved.
+    ///
+    /// # Errors
+    /// [`PartitionError::Gone`].
+    pub async fn remove_lane(&self, number: usize) -> Result<(), PartitionError> {
+        for partition in &self.all {
+            partition.send(RemoveLane { number }).await.map_err(|_| PartitionError::Gone)?;
         }
         Ok(())
     }
@@ -140,11 +166,11 @@ impl Partitions {
         lane: usize,
         sensors: Vec<(KeyRef, SensorState)>,
     ) -> Result<(), PartitionError> {
-        let mut hands: Vec<Vec<_>> = self.0.iter().map(|_| Vec::new()).collect();
+        let mut hands: Vec<Vec<_>> = self.all.iter().map(|_| Vec::new()).collect();
         for (key, state) in sensors {
-            hands[partition_of(&key.1, self.0.len())].push((key, state));
+            hands[partition_of(&key.1, self.all.len())].push((key, state));
         }
-        for (partition, sensors) in self.0.iter().zip(hands) {
+        for (partition, sensors) in self.all.iter().zip(hands) {
             partition.send(Restore { lane, sensors }).await.map_err(|_| PartitionError::Gone)?;
         }
         Ok(())
@@ -160,8 +186,8 @@ impl Partitions {
         work: &Arc<Work>,
         keys: Vec<Vec<(u16, u32)>>,
     ) -> Result<Done, PartitionError> {
-        let mut waiting = Vec::with_capacity(self.0.len());
-        for (partition, keys) in self.0.iter().zip(keys) {
+        let mut waiting = Vec::with_capacity(self.all.len());
+        for (partition, keys) in self.all.iter().zip(keys) {
             let (done, finished) = oneshot::channel();
             let dispatch = Dispatch { lane, work: work.clone(), keys, done };
             partition.try_send(dispatch).map_err(|_| PartitionError::Gone)?;
@@ -216,6 +242,14 @@ impl Handler<AddLane> for PartitionActor {
             share.wheel.set(&key, &due);
         }
         self.lanes.insert(number, Rc::new(RefCell::new(share)));
+    }
+}
+
+impl Handler<RemoveLane> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, RemoveLane { number }: RemoveLane, _: &mut Context<Self>) {
+        self.lanes.remove(&number);
     }
 }
 

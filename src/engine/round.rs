@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 use crate::alert::Moment;
 use crate::engine::emission::Effects;
 use crate::engine::group::Grouped;
-use crate::engine::step::Due;
+use crate::engine::plan::LanePlan;
+use crate::engine::step::{Due, SensorState};
 use crate::engine::view::Views;
+use crate::engine::wake::Wake;
 use crate::engine::watermarks::Trajectory;
 use crate::engine::wheel::KeyRef;
 use crate::journal::Clock;
@@ -67,6 +69,15 @@ pub struct StateBytes {
     pub state: Vec<u8>,
     /// When it wants to be woken ([`crate::engine::wake`]).
     pub wake: Vec<u8>,
+}
+
+impl StateBytes {
+    /// `state` of `key`, as it is under `plan`.
+    pub fn of(plan: &LanePlan, key: &KeyRef, state: &SensorState) -> Self {
+        let mut bytes = Vec::new();
+        state.put(plan, &plan.keyings[usize::from(key.0)], &mut bytes);
+        Self { state: bytes, wake: Wake::of(plan, key, state).encode(plan) }
+    }
 }
 
 /// What a partition's sensors have done in one round.

@@ -9,7 +9,6 @@ use crate::engine::emission::Effects;
 use crate::engine::plan::LanePlan;
 use crate::engine::round::{Round, Saved, StateBytes, Work};
 use crate::engine::step::{Due, Place, Rows, SensorState};
-use crate::engine::wake::Wake;
 use crate::engine::wheel::KeyRef;
 use crate::model::Timestamp;
 
@@ -52,10 +51,7 @@ impl SensorActor {
     }
 
     fn save(&self, round: &Round) {
-        let mut state = Vec::new();
-        self.state.put(&self.plan, &self.plan.keyings[usize::from(self.key.0)], &mut state);
-        let bytes =
-            StateBytes { state, wake: Wake::of(&self.plan, &self.key, &self.state).encode(&self.plan) };
+        let bytes = StateBytes::of(&self.plan, &self.key, &self.state);
         round.collect(|collected| collected.saved.push(Saved { key: self.key.clone(), bytes }));
     }
 }

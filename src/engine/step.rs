@@ -30,6 +30,8 @@ pub struct SensorState {
     pipelines: Vec<PipelineState>,
     /// Alerts on readings.
     alerts: Vec<alert::State>,
+    /// Saved states of alerts whose pipelines are not in the plan, by identity.
+    kept: Vec<(u64, Box<[u8]>)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +109,7 @@ impl SensorState {
             rests: false,
             pipelines: keying.pipelines.iter().map(pipeline).collect(),
             alerts: states(&keying.alerts),
+            kept: Vec::new(),
         }
     }
 
@@ -143,7 +146,8 @@ impl SensorState {
         let Config { alerts, .. } = &*place.plan.config;
         for (plan, state) in place.keying.pipelines.iter().zip(&mut self.pipelines) {
             PipelineStep { place, plan, state: &mut *state, effects }.fire_idle(moment);
-            for (alert, state) in plan.alerts.iter().zip(&mut state.alerts) {
+            let is_born = moment.cause >= plan.born_at;
+            for (alert, state) in plan.alerts.iter().zip(&mut state.alerts).filter(|_| is_born) {
                 let change = state.on_tick(&alerts[alert.index], place.key, moment);
                 emit::change(place, alert.index, moment.cause, change, effects);
             }
@@ -220,7 +224,8 @@ impl SensorState {
             }
         }
         for (plan, state) in place.keying.alerts.iter().zip(&mut self.alerts) {
-            if let Some(bindings) = rows.views.alerts[plan.index][shape].as_deref() {
+            let bindings = rows.views.alerts[plan.index][shape].as_deref();
+            if let Some(bindings) = bindings.filter(|_| reading.offset() >= place.plan.since) {
                 emit::alert_on_reading(place, plan.index, state, &Row { reading, bindings }, effects);
             }
         }
@@ -259,10 +264,17 @@ impl PipelineStep<'_, '_> {
         }
     }
 
+    /// Whether what `cause` causes is of the time before the pipeline.
+    fn is_quiet(&self, cause: Offset) -> bool {
+        cause < self.plan.born_at
+    }
+
     fn passes(&mut self, pipeline: &Pipeline, row: &Row<'_>) -> bool {
         let Some(filter) = &pipeline.filter else { return true };
         filter.test(row).unwrap_or_else(|failure| {
-            self.effects.failed(|| format!("pipeline.{}.where", pipeline.name), failure);
+            if !self.is_quiet(row.reading.offset()) {
+                self.effects.failed(|| format!("pipeline.{}.where", pipeline.name), failure);
+            }
             false
         })
     }
@@ -271,6 +283,7 @@ impl PipelineStep<'_, '_> {
         let arrival = Arrival { time_ms: row.reading.time().floor_millis(), offset, scope: row };
         let mut failures: Vec<(usize, Failure)> = Vec::new();
         let placed = self.state.windows.add(pipeline, self.state.watermark_ms, &arrival, &mut failures);
+        failures.retain(|_| !self.is_quiet(offset));
         for (column, failure) in failures {
             let name = &pipeline.select[column].name;
             self.effects.failed(|| format!("pipeline.{}.select.{name}", pipeline.name), failure);
@@ -278,6 +291,7 @@ impl PipelineStep<'_, '_> {
         match placed {
             Placed::Accepted => {}
             Placed::Refired(firing) => self.emit(firing, offset),
+            Placed::Late if self.is_quiet(offset) => {}
             Placed::Late => self.late(pipeline, row),
         }
     }
@@ -307,6 +321,9 @@ impl PipelineStep<'_, '_> {
     }
 
     fn emit(&mut self, firing: Firing, cause: Offset) {
+        if self.is_quiet(cause) {
+            return;
+        }
         emit::firing(self.place, self.plan, &mut self.state.alerts, &firing, cause, self.effects);
     }
 }

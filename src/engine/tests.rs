@@ -1,8 +1,11 @@
 //! Lanes as a whole: against a model written plainly, and as actors over a real journal and store.
 
 mod actors;
+mod births;
+mod changes;
 mod differential;
 mod gateway;
+pub mod halts;
 mod lost;
 mod model;
 mod panics;
@@ -43,6 +46,13 @@ fn poison(sensor: &'static str, time_ms: i64) -> Given {
 }
 
 fn batch(base: u64, readings: &[Given]) -> Batch {
+    let mut batch = arrived(crate::telemetry::clock::now(), readings);
+    batch.base = Offset(base);
+    batch
+}
+
+/// The readings as one message that arrived at `received`.
+fn arrived(received: Timestamp, readings: &[Given]) -> Batch {
     let mut builder = BatchBuilder::default();
     for given in readings {
         let x = given.x.map_or(Cell::Null, Cell::Number);
@@ -51,16 +61,14 @@ fn batch(base: u64, readings: &[Given]) -> Batch {
             source: given.source,
             sensor: given.sensor,
             time: given.time,
-            received: given.time,
+            received,
             flags: 0,
             fields: if given.panics { &fields } else { &fields[..2] },
             tags: &[],
         });
         builder.end_message(Identity::None);
     }
-    let mut batch = builder.finish();
-    batch.base = Offset(base);
-    batch
+    builder.finish()
 }
 
 /// Several sensors share a zone.

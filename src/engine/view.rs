@@ -1,7 +1,7 @@
 //! How expressions see readings (pure): names bound to places once per batch and shape, not once per row.
 
 use crate::config::{AlertInput, Config};
-use crate::engine::plan::LanePlan;
+use crate::engine::plan::{AlertPlan, LanePlan, PipelinePlan};
 use crate::expr::{Names, Scope};
 use crate::model::batch::Shape;
 use crate::model::dictionary::StringId;
@@ -50,9 +50,9 @@ pub type PerShape = Vec<Option<Box<[Binding]>>>;
 
 /// All bindings of a batch.
 pub struct Views {
-    /// Per pipeline of the configuration; empty for pipelines of other lanes.
+    /// Per pipeline of the configuration; empty for those that are not in the plan.
     pub pipelines: Vec<PerShape>,
-    /// Per alert of the configuration; empty for alerts on pipelines and of other lanes.
+    /// Per alert of the configuration; empty for alerts on pipelines and those that are not in the plan.
     pub alerts: Vec<PerShape>,
 }
 
@@ -60,21 +60,21 @@ impl Views {
     /// Binds the names of everything in `plan` that reads readings.
     pub fn new(plan: &LanePlan, batch: &Batch) -> Self {
         let Config { pipelines, alerts, sources, .. } = &*plan.config;
-        let pipelines = pipelines.iter().map(|pipeline| {
-            let reads = |source: &str| pipeline.from.iter().any(|from| **from == *source);
-            if pipeline.lane == plan.lane {
-                per_shape(batch, &pipeline.inputs, reads)
-            } else {
-                PerShape::new()
+        let none = |count: usize| std::iter::repeat_with(PerShape::new).take(count).collect();
+        let mut views = Self { pipelines: none(pipelines.len()), alerts: none(alerts.len()) };
+        for keying in &plan.keyings {
+            for PipelinePlan { index, .. } in &keying.pipelines {
+                let pipeline = &pipelines[*index];
+                let reads = |source: &str| pipeline.from.iter().any(|from| **from == *source);
+                views.pipelines[*index] = per_shape(batch, &pipeline.inputs, reads);
             }
-        });
-        let alerts = alerts.iter().map(|alert| match alert.on {
-            AlertInput::Source(source) if alert.lane == plan.lane => {
-                per_shape(batch, &alert.inputs, |name| *sources[source].name == *name)
+            for AlertPlan { index, .. } in &keying.alerts {
+                let AlertInput::Source(source) = alerts[*index].on else { continue };
+                let reads = |name: &str| *sources[source].name == *name;
+                views.alerts[*index] = per_shape(batch, &alerts[*index].inputs, reads);
             }
-            _ => PerShape::new(),
-        });
-        Self { pipelines: pipelines.collect(), alerts: alerts.collect() }
+        }
+        views
     }
 }
 

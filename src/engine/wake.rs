@@ -4,7 +4,7 @@
 //! fell silent. A row holds indices, so it counts only under the configuration and program that wrote it: otherwise
 //! the state is asked.
 
-use crate::engine::plan::LanePlan;
+use crate::engine::plan::{LanePlan, PipelinePlan};
 use crate::engine::step::{Due, Place, SensorState};
 use crate::engine::wheel::KeyRef;
 use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
@@ -69,7 +69,10 @@ impl Wake {
 fn stamp(plan: &LanePlan) -> u64 {
     let stamp = ResultId::EMPTY.with_text(env!("CARGO_PKG_VERSION")).with_text(&plan.config.hash);
     let pipelines = plan.keyings.iter().flat_map(|keying| &keying.pipelines);
-    pipelines.fold(stamp, |stamp, pipeline| stamp.with_number(pipeline.index as u64)).short()
+    let joined = |stamp: ResultId, pipeline: &PipelinePlan| {
+        stamp.with_number(pipeline.index as u64).with_number(pipeline.joined_at.0)
+    };
+    pipelines.fold(stamp, joined).short()
 }
 
 #[cfg(test)]

@@ -99,6 +99,19 @@ impl Watermarks {
         Self { shared: plan.source_scoped.iter().map(shared).collect() }
     }
 
+    /// Those of `plan`, each from the part that has it; all plans are of one configuration.
+    pub fn joined(plan: &LanePlan, parts: [(&LanePlan, &Self); 2]) -> Self {
+        let mut joined = Self::new(plan);
+        for (index, shared) in plan.source_scoped.iter().zip(&mut joined.shared) {
+            for (part, watermarks) in parts {
+                if let Some(at) = part.source_scoped.iter().position(|own| own == index) {
+                    *shared = watermarks.shared[at].clone();
+                }
+            }
+        }
+        joined
+    }
+
     /// W of the pipeline at `at` in [`LanePlan::source_scoped`].
     pub fn get(&self, at: usize) -> i64 {
         self.shared[at].watermark_ms

@@ -30,6 +30,8 @@ pub(super) struct Opened {
 /// What opening found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
+    /// Nothing, and nothing is known of it: a new one, or one that was lost with everything beside it.
+    Empty,
     /// What was written.
     Whole,
     /// Damage: it is a new store, filled from a dump if there was one.
@@ -43,9 +45,11 @@ pub enum Found {
 pub(super) fn open(home: &Home, manifest: Manifest) -> Result<Opened, StoreError> {
     match check(home, &manifest) {
         Ok(ledger) => {
+            let accounts = [ledger.accounts(), manifest.accounts.clone()];
+            let is_empty = accounts.iter().all(|accounts| *accounts == Accounts::default());
             let mut outside = Outside::new(&home.manifest, manifest);
             outside.save(ledger.flush()?)?;
-            Ok(Opened { ledger, outside, found: Found::Whole })
+            Ok(Opened { ledger, outside, found: if is_empty { Found::Empty } else { Found::Whole } })
         }
         Err(StoreError::Damaged(why)) => rebuild(home, manifest, &why),
         Err(error) => Err(error),

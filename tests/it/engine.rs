@@ -152,7 +152,8 @@ fn process() {
             checkpoint_every: Duration::from_millis(10),
             idle_saves: 1,
         };
-        let engine = Engine::start(&config, &journal, &store, &Arc::new(Metrics::new()), settings).unwrap();
+        let metrics = Arc::new(Metrics::new());
+        let engine = Engine::start(&config, &journal, &store, &metrics, settings).await.unwrap();
         let mut next = journal.readings.durable().0;
         while next < RECORDS {
             // What a new segment opens with may come first.

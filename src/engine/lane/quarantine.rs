@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 
-use super::{LaneError, Start, keep};
+use super::{Duty, LaneError, keep};
 use crate::engine::group::Grouped;
 use crate::engine::plan::LanePlan;
 use crate::engine::round::SharedRows;
@@ -86,7 +86,7 @@ impl Quarantines {
     /// Sets the rows aside that `panicked` sensors had in a round, durably.
     pub(super) async fn set_aside(
         &mut self,
-        lane: &Start,
+        duty: &Duty,
         rows: &SharedRows,
         panicked: &[KeyRef],
     ) -> Result<(), LaneError> {
@@ -99,15 +99,15 @@ impl Quarantines {
                 continue;
             }
             let readings = own.iter().map(|row| rows.batch.reading(*row as usize));
-            letters.extend(readings.map(|reading| letter(lane, key, reading)));
-            records.push(record(&lane.plan, key, &range));
+            letters.extend(readings.map(|reading| letter(duty, key, reading)));
+            records.push(record(&duty.plan, key, &range));
             self.add(key, range.clone());
         }
         for letters in letters.chunks(LETTERS_MAX) {
-            keep(&lane.dead_letters, || Work::DeadLetters(letters.to_vec())).await?;
+            keep(&duty.ground.dead_letters, || Work::DeadLetters(letters.to_vec())).await?;
         }
         // Together, so that many sensors cost one sync.
-        let kept = records.iter().map(|record| keep(&lane.readings, || Work::Record(record.clone())));
+        let kept = records.iter().map(|record| keep(&duty.ground.readings, || Work::Record(record.clone())));
         futures_util::future::try_join_all(kept).await?;
         Ok(())
     }
@@ -124,9 +124,9 @@ fn record(plan: &LanePlan, (keying, key): &KeyRef, range: &Range<Offset>) -> Rec
 }
 
 /// The reading as it is shown everywhere; a second letter about it is a copy.
-fn letter(lane: &Start, (keying, key): &KeyRef, reading: Reading<'_>) -> DeadLetter {
-    let (plan, row) = (&lane.plan, RowView::Reading(reading));
-    let id = row.id(lane.journal, reading.offset());
+fn letter(duty: &Duty, (keying, key): &KeyRef, reading: Reading<'_>) -> DeadLetter {
+    let (plan, row) = (&duty.plan, RowView::Reading(reading));
+    let id = row.id(duty.journal, reading.offset());
     let payload = serde_json::to_vec(&RowJson { id, row }).expect("rows have text keys");
     let grouping = plan.keyings[usize::from(*keying)].id;
     DeadLetter {

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::quarantine::Quarantines;
-use super::{LaneError, Start};
+use super::{Duty, LaneError};
 use crate::alert::Moment;
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::emission::Effects;
@@ -36,20 +36,22 @@ pub(super) struct Rebuilt {
 /// # Errors
 /// [`LaneError`]: the lane cannot go on.
 pub(super) async fn rebuild(
-    lane: &Start,
+    duty: &Duty,
     quarantines: &Quarantines,
     panicked: Vec<KeyRef>,
     (from, to): (Offset, Offset),
 ) -> Result<Rebuilt, LaneError> {
     // First the checkpoint, then the states: a save beside us writes them in the opposite order, so a state
     // can only be ahead, and skips what it has applied.
-    let checkpoint = Checkpoint::load(&lane.plan, &lane.store)?;
-    let Checkpoint { position, clock, watermarks } = checkpoint.expect("a lane saves one when it starts");
-    let load = |key: KeyRef| load(&lane.plan, &lane.store, &key).map(|state| (key, state));
+    let checkpoint = Checkpoint::load(&duty.ground.store, &duty.plan.cursor)?;
+    let checkpoint = checkpoint.expect("a lane has one when it is started");
+    let watermarks = checkpoint.watermarks(&duty.plan)?;
+    let Checkpoint { position, clock, .. } = checkpoint;
+    let load = |key: KeyRef| load(&duty.plan, &duty.ground.store, &key).map(|state| (key, state));
     let sensors = panicked.into_iter().map(load).collect::<Result<_, _>>()?;
-    let mut replay = Replay { plan: &lane.plan, quarantines, sensors, clock, watermarks };
+    let mut replay = Replay { plan: &duty.plan, quarantines, sensors, clock, watermarks };
     let mut effects = Effects::default();
-    let mut reader = lane.readings.reader(position);
+    let mut reader = duty.ground.readings.reader(position);
     while reader.position() < to {
         let Some(chunk) = reader.try_next().await? else { break };
         let made = replay.on_chunk(&chunk);

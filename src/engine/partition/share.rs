@@ -153,7 +153,7 @@ pub(in crate::engine) fn load(
     key: &KeyRef,
 ) -> Result<Option<SensorState>, PartitionError> {
     let keying = &plan.keyings[usize::from(key.0)];
-    let saved = store.state(&StateKey { lane: &plan.lane, keying: keying.id, key: &key.1 })?;
+    let saved = store.state(&StateKey { lane: &plan.cursor, keying: keying.id, key: &key.1 })?;
     let take = |bytes: Vec<u8>| SensorState::take(plan, keying, &bytes);
     saved.map(take).transpose().map_err(|error| PartitionError::State { key: key.1.clone(), error })
 }

@@ -2,11 +2,11 @@
 
 use super::{PipelineState, SensorState};
 use crate::alert;
-use crate::config::{AlertInput, Config, Pipeline};
+use crate::config::Pipeline;
 use crate::engine::generations;
-use crate::engine::plan::{AlertPlan, Keying, LanePlan};
+use crate::engine::plan::{AlertPlan, Keying, LanePlan, identity};
+use crate::model::Offset;
 use crate::model::bytes::{Input, Truncated, put_text, put_varint, put_zigzag};
-use crate::model::{Offset, ResultId};
 use crate::window::Windows;
 
 /// The format this program writes and reads.
@@ -48,33 +48,33 @@ impl SensorState {
             });
         }
         let alerts: Vec<_> = self.all_alerts(keying).collect();
-        put_varint(out, alerts.len() as u64);
+        put_varint(out, (alerts.len() + self.kept.len()) as u64);
         for (alert, state) in alerts {
-            put_varint(out, identity(&plan.config, alert));
+            put_varint(out, identity(&plan.config, alert.index));
             put_part(out, |out| state.put(out));
+        }
+        for (identity, part) in &self.kept {
+            put_varint(out, *identity);
+            put_part(out, |out| out.extend_from_slice(part));
         }
     }
 
-    /// Reads the state of [`Self::put`]. Pipelines and alerts it does not know begin anew.
+    /// Reads the state of [`Self::put`]. Pipelines and alerts it does not know begin anew, and so do those whose
+    /// state was saved before they joined: a generation may go and come back.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn take(plan: &LanePlan, keying: &Keying, bytes: &[u8]) -> Result<Self, StateError> {
-        let mut input = Input(bytes);
-        let version = input.byte()?;
-        if version != VERSION {
-            return Err(StateError::Newer(version));
-        }
-        let mut state = Self::new(keying, Offset(input.varint()?));
-        state.rests = input.byte()? == 1;
-        let mut parts = Vec::new();
-        for _ in 0..input.count(bytes.len())? {
-            parts.push((input.varint()?, input.text()?, take_part(&mut input)?));
-        }
-        let saved: Vec<_> = parts.iter().map(|(generation, name, _)| (*generation, *name)).collect();
-        let pipelines = keying.pipelines.iter().map(|pipeline| &plan.config.pipelines[pipeline.index]);
-        for (at, from) in generations::pair(pipelines, &saved) {
-            let part = &mut parts[from].2;
+        let Saved { applied, rests, mut pipelines, alerts } = Saved::parse(bytes)?;
+        let mut state = Self::new(keying, applied);
+        state.rests = rests;
+        let saved: Vec<_> = pipelines.iter().map(|(generation, name, _)| (*generation, *name)).collect();
+        let wanted = keying.pipelines.iter().map(|pipeline| &plan.config.pipelines[pipeline.index]);
+        for (at, from) in generations::pair(wanted, &saved) {
+            if applied < keying.pipelines[at].joined_at {
+                continue;
+            }
+            let part = &mut pipelines[from].2;
             let alerts = std::mem::take(&mut state.pipelines[at].alerts);
             state.pipelines[at] = PipelineState {
                 watermark_ms: part.zigzag()?,
@@ -84,17 +84,63 @@ impl SensorState {
                 alerts,
             };
         }
-        for _ in 0..input.count(bytes.len())? {
-            let known = input.varint()?;
-            let mut part = take_part(&mut input)?;
-            for (alert, alert_state) in state.all_alerts_mut(keying) {
-                if identity(&plan.config, alert) == known {
-                    *alert_state = alert::State::take(&mut part)?;
-                    break;
-                }
+        state.take_alerts(plan, keying, alerts)?;
+        Ok(state)
+    }
+
+    /// Takes over what `bytes`, a state of the same key, knows of the plan's alerts; whether it knew of any.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn inherit(&mut self, plan: &LanePlan, keying: &Keying, bytes: &[u8]) -> Result<bool, StateError> {
+        let Saved { mut alerts, .. } = Saved::parse(bytes)?;
+        let own: Vec<_> =
+            self.all_alerts(keying).map(|(alert, _)| identity(&plan.config, alert.index)).collect();
+        alerts.retain(|(known, _)| own.contains(known));
+        let any = !alerts.is_empty();
+        self.take_alerts(plan, keying, alerts)?;
+        Ok(any)
+    }
+
+    /// Takes over the pipelines of `born`, the state of the same key in a birth that met the lane at `met`.
+    pub fn adopt(&mut self, keying: &Keying, (born, born_keying): (Self, &Keying), met: Offset) {
+        for (plan, state) in born_keying.pipelines.iter().zip(born.pipelines) {
+            if let Some(at) = keying.pipelines.iter().position(|own| own.index == plan.index) {
+                self.pipelines[at] = state;
             }
         }
-        Ok(state)
+        for (identity, part) in born.kept {
+            self.kept.retain(|(known, _)| *known != identity);
+            self.kept.push((identity, part));
+        }
+        self.applied = met;
+        self.rests &= born.rests;
+    }
+
+    /// Whether no alert of the pipelines has anything to tell or to wait for.
+    pub fn is_calm(&self, plan: &LanePlan, keying: &Keying) -> bool {
+        let is_calm =
+            |(alert, state): (&AlertPlan, &alert::State)| state.is_calm(&plan.config.alerts[alert.index]);
+        self.all_alerts(keying).all(is_calm)
+    }
+
+    fn take_alerts(
+        &mut self,
+        plan: &LanePlan,
+        keying: &Keying,
+        alerts: Vec<(u64, Input<'_>)>,
+    ) -> Result<(), Truncated> {
+        for (known, mut part) in alerts {
+            let mut own = self.all_alerts_mut(keying);
+            let found = own.find(|(alert, _)| identity(&plan.config, alert.index) == known);
+            if let Some((_, state)) = found {
+                *state = alert::State::take(&mut part)?;
+            } else if plan.waiting.contains(&known) {
+                drop(own);
+                self.kept.push((known, part.0.into()));
+            }
+        }
+        Ok(())
     }
 
     fn all_alerts<'a>(
@@ -116,14 +162,37 @@ impl SensorState {
     }
 }
 
-/// An alert keeps its state while its name and what it reads stay: thresholds may change.
-fn identity(config: &Config, alert: &AlertPlan) -> u64 {
-    let alert = &config.alerts[alert.index];
-    let input = match alert.on {
-        AlertInput::Pipeline(index) => &config.pipelines[index].name,
-        AlertInput::Source(index) => &config.sources[index].name,
-    };
-    ResultId::EMPTY.with_text(&alert.name).with_text(input).short()
+/// A state as it was saved, cut into its parts.
+struct Saved<'a> {
+    applied: Offset,
+    rests: bool,
+    /// Generation, name and state.
+    pipelines: Vec<(u64, &'a str, Input<'a>)>,
+    /// Identity and state.
+    alerts: Vec<(u64, Input<'a>)>,
+}
+
+impl<'a> Saved<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, StateError> {
+        let mut input = Input(bytes);
+        let version = input.byte()?;
+        if version != VERSION {
+            return Err(StateError::Newer(version));
+        }
+        let mut saved = Self {
+            applied: Offset(input.varint()?),
+            rests: input.byte()? == 1,
+            pipelines: Vec::new(),
+            alerts: Vec::new(),
+        };
+        for _ in 0..input.count(bytes.len())? {
+            saved.pipelines.push((input.varint()?, input.text()?, take_part(&mut input)?));
+        }
+        for _ in 0..input.count(bytes.len())? {
+            saved.alerts.push((input.varint()?, take_part(&mut input)?));
+        }
+        Ok(saved)
+    }
 }
 
 fn put_part(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {

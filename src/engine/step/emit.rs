@@ -138,7 +138,7 @@ fn result(
         end: Timestamp::from_millis(firing.end_ms),
         revision: firing.revision,
         sequence: None,
-        partial: false,
+        partial: firing.start_ms < plan.partial_before_ms,
         tags: tags(pipeline, firing),
         values: columns(pipeline, firing),
     };

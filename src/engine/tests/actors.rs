@@ -96,5 +96,5 @@ select = { n = "count()" }
         gateway.stop().await;
         rows
     });
-    assert_eq!(rows, ["3: shared a [0, 10)#0 {\"n\":1}", "5: shared a [20, 30)#0 {\"n\":2}"]);
+    assert_eq!(rows, ["5: shared a [0, 10)#0 {\"n\":1}", "7: shared a [20, 30)#0 {\"n\":2}"]);
 }

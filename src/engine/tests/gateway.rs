@@ -1,13 +1,14 @@
 //! A gateway's journal, store and engine in a directory, inside an actix system of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use super::{Given, batch, line};
+use super::{Given, batch, halts, line};
 use crate::config::Config;
+use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSettings};
-use crate::journal::{self, Clock, Content, Journal, Record, Stream, Work};
+use crate::journal::{self, Chunk, Clock, Content, Journal, Record, Stream, Work};
 use crate::model::{DeadLetter, Offset, Output, StreamName, Timestamp};
 use crate::store::{Manifest, Store};
 use crate::telemetry::{Metrics, clock};
@@ -16,7 +17,7 @@ use crate::telemetry::{Metrics, clock};
 pub(super) const NEVER: Duration = Duration::from_secs(86_400);
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running engine on its disk.
 pub(super) struct Gateway {
@@ -36,6 +37,16 @@ pub(super) fn in_system<F: Future>(future: F) -> F::Output {
 
 impl Gateway {
     pub(super) async fn start(dir: &Path, config: &Arc<Config>, settings: EngineSettings) -> Self {
+        Self::start_halting(dir, config, settings, None).await
+    }
+
+    /// As [`Self::start`]; a lane is stopped at a step after so many others have passed it.
+    pub(super) async fn start_halting(
+        dir: &Path,
+        config: &Arc<Config>,
+        settings: EngineSettings,
+        halt: Option<(Step, usize)>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         // The threads of the gateway before may still hold it.
         let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
@@ -48,7 +59,11 @@ impl Gateway {
             ..journal::Settings::new(dir.join("journal"))
         };
         let journal = Journal::open(&settings_of_journal, &metrics).unwrap();
-        let engine = Engine::start(config, &journal, &store, &metrics, settings).unwrap();
+        if let Some((step, others)) = halt {
+            halts::halt(&journal.id, step, others);
+        }
+        name(&journal, config).await;
+        let engine = Engine::start(config, &journal, &store, &metrics, settings).await.unwrap();
         Self { journal, metrics, engine }
     }
 
@@ -59,6 +74,22 @@ impl Gateway {
             (position == self.journal.readings.durable() && position > Offset(0)).then_some(())
         })
         .await;
+    }
+
+    /// Exchanges the lanes while they run.
+    pub(super) async fn exchange(&mut self, config: &Arc<Config>) {
+        let record = name(&self.journal, config).await;
+        self.engine.exchange(config, record).await.unwrap();
+    }
+
+    /// The names of the running lanes.
+    pub(super) fn lanes(&self) -> Vec<Arc<str>> {
+        self.engine.lanes().into_iter().map(|lane| lane.name).collect()
+    }
+
+    /// Waits until a lane stands at the step it was to be stopped at.
+    pub(super) async fn halted(&self) {
+        eventually(async || (!halts::is_armed(&self.journal.id)).then_some(())).await;
     }
 
     pub(super) async fn send(&self, readings: &[Given]) {
@@ -82,12 +113,26 @@ impl Gateway {
         tokio::time::timeout(PATIENCE, eventually(rows)).await.unwrap_or_else(|_| panic!("only {seen:#?}"))
     }
 
+    /// Waits until a lane cannot go on; which ones, and why.
+    pub(super) async fn failed(self) -> Vec<String> {
+        tokio::time::timeout(PATIENCE, self.engine.failed()).await.expect("a lane fails");
+        let failed = self.engine.stop().await;
+        self.journal.close().await;
+        failed.into_iter().map(|(lane, error)| format!("{lane}: {error}")).collect()
+    }
+
     /// Lets the lanes finish.
     pub(super) async fn stop(self) {
         let failed = self.engine.stop().await;
         assert!(failed.is_empty(), "{failed:?}");
         self.journal.close().await;
     }
+}
+
+/// Journals that `config` is in force; where.
+async fn name(journal: &Journal, config: &Config) -> Offset {
+    let record = Record::Config { hash: config.hash.as_str().into(), text: config.text.clone() };
+    journal.readings.append(Work::Record(record)).await.unwrap().first
 }
 
 /// Waits until `probe` finds something.
@@ -102,13 +147,17 @@ pub(super) async fn eventually<T>(probe: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
-async fn contents(stream: &Stream) -> Vec<Content> {
+pub(super) async fn chunks(stream: &Stream) -> Vec<Chunk> {
     let mut reader = stream.reader(stream.oldest());
-    let mut contents = Vec::new();
+    let mut chunks = Vec::new();
     while let Some(chunk) = reader.try_next().await.unwrap() {
-        contents.push(chunk.content);
+        chunks.push(chunk);
     }
-    contents
+    chunks
+}
+
+async fn contents(stream: &Stream) -> Vec<Content> {
+    chunks(stream).await.into_iter().map(|chunk| chunk.content).collect()
 }
 
 /// Every output with its cause.
@@ -138,16 +187,46 @@ pub(super) async fn letters(stream: &Stream) -> Vec<DeadLetter> {
     all
 }
 
-/// What a power cut would leave of a gateway that has nothing under way.
+/// What a power cut would leave of a gateway that has nothing under way, or soon has not.
 pub(super) fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
+    let started = clock::monotonic();
+    loop {
+        let before = files(from);
+        let copied = copy_all(from, to);
+        if copied.is_ok() && before == files(from) {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{copied:?}, and files change all the time");
+        std::fs::remove_dir_all(to).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
-            copy(&path, &target);
+            copy_all(&path, &target)?;
         } else {
-            std::fs::copy(path, target).unwrap();
+            std::fs::copy(path, target)?;
         }
     }
+    Ok(())
+}
+
+/// Every file below `dir` that is there, with its length and when it was written last.
+fn files(dir: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push((entry.path(), about.len(), about.modified().unwrap()));
+        }
+    }
+    found.sort();
+    found
 }

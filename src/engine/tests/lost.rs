@@ -42,7 +42,7 @@ fn woken(dir: &Path, text: &str, seconds: u64) -> Vec<String> {
 fn sensors_that_fell_silent_are_woken_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     asleep(dir.path());
-    assert_eq!(woken(dir.path(), ABSENT, 6), ["4: gone a firing", "4: gone b firing"]);
+    assert_eq!(woken(dir.path(), ABSENT, 6), ["7: gone a firing", "7: gone b firing"]);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn an_edited_deadline_counts_for_sensors_that_sleep() {
     let dir = tempfile::tempdir().unwrap();
     asleep(dir.path());
     let sooner = ABSENT.replace("4s", "2s");
-    assert_eq!(woken(dir.path(), &sooner, 4), ["4: gone a firing", "4: gone b firing"]);
+    assert_eq!(woken(dir.path(), &sooner, 4), ["7: gone a firing", "7: gone b firing"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn states_without_a_row_for_waking_are_asked_themselves() {
         }
         store.flush().unwrap();
     }
-    assert_eq!(woken(dir.path(), ABSENT, 6), ["4: gone a firing", "4: gone b firing"]);
+    assert_eq!(woken(dir.path(), ABSENT, 6), ["7: gone a firing", "7: gone b firing"]);
 }
 
 #[test]
@@ -88,7 +88,7 @@ select = { n = "count()" }
         gateway.stop().await;
         rows
     });
-    assert_eq!(before, ["1: own a [0, 10)#0 {\"n\":1}"]);
+    assert_eq!(before, ["2: own a [0, 10)#0 {\"n\":1}"]);
     fs::remove_dir_all(dir.path().join("state")).unwrap();
     let after = in_system(async {
         let gateway = Gateway::start(dir.path(), &config, SETTINGS).await;
@@ -99,5 +99,5 @@ select = { n = "count()" }
         gateway.stop().await;
         rows
     });
-    assert_eq!(after, [before[0].as_str(), "4: own a [10, 20)#0 {\"n\":3}"], "the open window is whole");
+    assert_eq!(after, [before[0].as_str(), "7: own a [10, 20)#0 {\"n\":3}"], "the open window is whole");
 }

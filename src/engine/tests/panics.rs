@@ -84,11 +84,11 @@ fn readings_that_panic_are_set_aside_and_everything_else_counts() {
     check(
         &before,
         &expect![[r#"
-            6: own b [0, 10)#0 {"n":1,"sum":1}
-            6: shared a [0, 10)#0 {"n":2}
-            6: shared b [0, 10)#0 {"n":1}
-            8: own a [0, 10)#0 {"n":3,"sum":11}
-            8: zones north [0, 10)#0 {"n":4}
+            8: own b [0, 10)#0 {"n":1,"sum":1}
+            8: shared a [0, 10)#0 {"n":2}
+            8: shared b [0, 10)#0 {"n":1}
+            10: own a [0, 10)#0 {"n":3,"sum":11}
+            10: zones north [0, 10)#0 {"n":4}
         "#]],
     );
     // After a power cut nothing is known of the panic but what the journal says.
@@ -107,11 +107,11 @@ fn readings_that_panic_are_set_aside_and_everything_else_counts() {
     check(
         &after[0][5..],
         &expect![[r#"
-            12: own a [10, 20)#0 {"n":1,"sum":16}
-            12: shared a [10, 20)#0 {"n":1}
-            12: shared b [10, 20)#0 {"n":1}
-            12: zones north [10, 20)#0 {"n":1}
-            13: own b [10, 20)#0 {"n":1,"sum":1}
+            15: own a [10, 20)#0 {"n":1,"sum":16}
+            15: shared a [10, 20)#0 {"n":1}
+            15: shared b [10, 20)#0 {"n":1}
+            15: zones north [10, 20)#0 {"n":1}
+            16: own b [10, 20)#0 {"n":1,"sum":1}
         "#]],
     );
     assert_eq!(after[0], after[1]);
@@ -141,9 +141,9 @@ fn a_tick_that_panics_is_passed_over_until_the_next_reading() {
     check(
         &before,
         &expect![[r#"
-        6: gone solid firing
-        13: gone fragile firing
-    "#]],
+            7: gone solid firing
+            14: gone fragile firing
+        "#]],
     );
     let after = [image.path(), dir.path()].map(|dir| {
         in_system(async {
@@ -159,8 +159,8 @@ fn a_tick_that_panics_is_passed_over_until_the_next_reading() {
     check(
         &after[0][2..],
         &expect![[r#"
-            15: gone solid resolved
-            16: gone fragile resolved
+            17: gone solid resolved
+            18: gone fragile resolved
         "#]],
     );
     assert_eq!(after[0], after[1]);

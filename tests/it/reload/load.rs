@@ -143,7 +143,7 @@ fn a_kill_right_after_a_reload_goes_on_with_the_new_file() {
 }
 
 #[test]
-fn a_rebuilt_pipeline_begins_anew_and_its_neighbour_keeps_its_windows() {
+fn a_rebuilt_pipeline_is_born_whole_and_its_neighbour_keeps_its_windows() {
     let site = Site::run(LOAD);
     let other = LOAD.replace("[alert.full]\non = \"counts\"\nwhen = \"n > 1000\"", "[pipeline.twin]\nfrom = [\"load\"]\nwindow = { kind = \"tumbling\", size = \"20s\" }\nwatermark = { idle = \"1h\" }\nselect = { n = \"count()\" }\n");
     site.reload(&other);
@@ -154,7 +154,11 @@ fn a_rebuilt_pipeline_begins_anew_and_its_neighbour_keeps_its_windows() {
     });
     reconcile(&site, sent);
     let wide = |row: &Value| row["end"].as_u64().unwrap() - row["start"].as_u64().unwrap() == 30_000;
-    site.wait_for(1, "result", |row| row["pipeline"] == "twin" && wide(row));
+    let rows = site.wait_for(SENSORS, "result", |row| row["pipeline"] == "twin" && wide(row));
+    for row in &rows {
+        assert_eq!(row["values"]["n"], 3 * PER_WINDOW, "{row}");
+        assert_eq!(row.get("partial"), None, "{row}");
+    }
 }
 
 /// A sink that gets every reading.
