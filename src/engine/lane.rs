@@ -141,6 +141,9 @@ struct Lane {
     /// As [`Checkpoint::birth`].
     birth_id: Option<BirthId>,
     birth: Option<Birth>,
+    /// Births the lane has taken in: what they would put out is put out by the lane, and its frames say so, in case
+    /// the store goes back to before one of them.
+    taken_in: Vec<Arc<str>>,
     parent: Option<Parent>,
     reader: Reader,
     clock: Clock,
@@ -171,6 +174,7 @@ impl Lane {
         let position = checkpoint.position;
         let quarantines = Quarantines::read(&plan, &ground.readings, position).await?;
         let suppress_below = ground.emitted.get(&cursor).copied().unwrap_or(position);
+        let taken_in = birth::taken_in(&ground.emitted, &cursor, checkpoint.birth);
         Ok(Self {
             reader: ground.readings.reader(position),
             watermarks: checkpoint.watermarks(&plan)?,
@@ -181,6 +185,7 @@ impl Lane {
             text_since: checkpoint.text_since,
             birth_id: checkpoint.birth,
             birth: None,
+            taken_in,
             parent,
             clock: checkpoint.clock,
             suppress_below,

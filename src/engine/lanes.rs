@@ -49,6 +49,8 @@ struct First {
 
 struct RunningLane {
     name: Arc<str>,
+    /// What stands before it is no matter of the lane.
+    begins: Offset,
     running: Running,
 }
 
@@ -104,7 +106,7 @@ impl Engine {
         let before = checkpoint::cursors(store, "")?;
         let before = before.into_iter().filter(|cursor| !plan::lane_of(cursor).1);
         for lane in before.filter(|lane| !plan::lanes(config).contains(lane)) {
-            engine.run(lane);
+            engine.run(lane, Offset(0));
         }
         Ok(engine)
     }
@@ -135,11 +137,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until every lane has put out what stands before `record`, which names the newest configuration, and
-    /// lanes that it does not name have ended.
+    /// Waits until every lane that ran before `record`, which names the newest configuration, has put out what stands
+    /// before it, and lanes that it does not name have ended.
     pub async fn passed(&self, record: Offset) {
         let named = plan::lanes(&self.ground.texts.newest());
-        for RunningLane { name, running } in &self.lanes {
+        for RunningLane { name, running, .. } in self.lanes.iter().filter(|lane| lane.begins <= record) {
             let is_named = named.contains(name);
             // An error says that the lane has ended.
             let _ = running.status.clone().wait_for(|status| is_named && status.emitted > record).await;
@@ -166,16 +168,17 @@ impl Engine {
 
     /// Starts `lane` where it stood, or a new one whose windows are whole from its beginning on.
     async fn begin(&mut self, config: &Arc<Config>, lane: &Arc<str>, first: First) -> Result<(), LaneError> {
+        let begins = first.now;
         if Checkpoint::load(&self.ground.store, lane)?.is_none() {
             self.first_checkpoint(config, lane, first).await?;
         }
-        self.run(lane.clone());
+        self.run(lane.clone(), begins);
         Ok(())
     }
 
-    fn run(&mut self, lane: Arc<str>) {
+    fn run(&mut self, lane: Arc<str>, begins: Offset) {
         let running = LaneActor::spawn(self.ground.clone(), lane.clone());
-        self.lanes.push(RunningLane { name: lane, running });
+        self.lanes.push(RunningLane { name: lane, begins, running });
     }
 
     /// Writes down where a new lane begins before a device is acknowledged, so that whatever comes later is in its

@@ -45,7 +45,7 @@ pub enum Found {
 pub(super) fn open(home: &Home, manifest: Manifest) -> Result<Opened, StoreError> {
     match check(home, &manifest) {
         Ok(ledger) => {
-            let accounts = [ledger.accounts(), manifest.accounts.clone()];
+            let accounts = [ledger.accounts(), manifest.accounts];
             let is_empty = accounts.iter().all(|accounts| *accounts == Accounts::default());
             let mut outside = Outside::new(&home.manifest, manifest);
             outside.save(ledger.flush()?)?;

@@ -9,6 +9,7 @@
 //! one that has joined. A lane has one birth at a time; a text that changes meanwhile reaches each of them at its
 //! record, and what is new by then is born next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -28,6 +29,27 @@ use crate::model::Offset;
 
 /// How near a birth comes before its parent waits for it: a few chunks.
 const NEAR_RECORDS: u64 = 4_096;
+
+/// The births whose outputs a lane goes on with that it still tells of: dumps of the store are minutes old.
+const TAKEN_IN_MAX: usize = 16;
+
+/// The last births into the lane called `cursor` that have put out something, but for the one under way.
+pub(super) fn taken_in(
+    emitted: &BTreeMap<Arc<str>, Offset>,
+    cursor: &str,
+    under_way: Option<BirthId>,
+) -> Vec<Arc<str>> {
+    if plan::lane_of(cursor).1 {
+        return Vec::new();
+    }
+    let (prefix, under_way) =
+        (plan::birth_prefix(cursor), under_way.map(|id| plan::birth_cursor(cursor, id)));
+    let births =
+        emitted.iter().filter(|(birth, _)| birth.starts_with(&prefix) && Some(*birth) != under_way.as_ref());
+    let mut births: Vec<_> = births.collect();
+    births.sort_by_key(|(_, emitted)| std::cmp::Reverse(**emitted));
+    births.into_iter().take(TAKEN_IN_MAX).map(|(birth, _)| birth.clone()).collect()
+}
 
 /// A birth as its parent sees it.
 pub(super) struct Birth {
@@ -114,6 +136,8 @@ impl Lane {
         }
         self.remove_others(named.as_ref()).await?;
         if let Some(cursor) = named {
+            // Of the time before a store that went back.
+            self.taken_in.retain(|taken_in| *taken_in != cursor);
             let (near, (hold, held)) = (CancellationToken::new(), watch::channel(None));
             let parent = Parent { status: self.status.subscribe(), near: near.clone(), held };
             let Running { status, ended } = LaneActor::spawn_with(ground, cursor.clone(), Some(parent));
@@ -223,7 +247,11 @@ impl Lane {
         reached(&ground, Step::Joined).await;
         let names: Vec<_> = born.iter().map(|member| &*member.pipeline).collect();
         tracing::info!(lane = &*self.duty.plan.lane, at = position.0, pipelines = ?names, "born pipelines have joined");
-        self.go_on(next).await
+        self.go_on(next).await?;
+        self.taken_in.push(cursor.clone());
+        let beyond = self.taken_in.len().saturating_sub(TAKEN_IN_MAX);
+        self.taken_in.drain(..beyond);
+        Ok(())
     }
 
     /// The lane's members without those that were in the birth of `row` and have gone meanwhile: they are done.

@@ -38,7 +38,8 @@ impl Lane {
     fn append_now(&mut self) {
         let position = self.reader.position();
         let mut frame = std::mem::take(&mut self.pending);
-        frame.emitted.insert(self.duty.plan.cursor.clone(), position);
+        let own = std::iter::once(&self.duty.plan.cursor);
+        frame.emitted.extend(own.chain(&self.taken_in).map(|cursor| (cursor.clone(), position)));
         let (frame, results) = (Arc::new(frame), self.duty.ground.results.clone());
         let append = async move { keep(&results, || Append::Outputs(frame.clone())).await };
         self.appending = Some((Box::pin(append), position));

@@ -1,6 +1,7 @@
 //! What goes over a change of the text, and what does not: records of the time before, alerts, the past, rows that are
 //! only partial.
 
+use std::fs;
 use std::sync::Arc;
 
 use expect_test::expect;
@@ -11,7 +12,7 @@ use super::{Given, config, given};
 use crate::config::Config;
 use crate::engine::steps::Step;
 use crate::model::{Output, Timestamp};
-use crate::store::{StateKey, StateRow, Store};
+use crate::store::{Found, StateKey, StateRow, Store};
 use crate::telemetry::clock;
 
 const MINUTE_MS: i64 = 60_000;
@@ -78,11 +79,41 @@ fn records_of_the_time_before_are_computed_by_their_text() {
 fn a_lost_store_is_built_anew_from_the_journal() {
     let texts = [text(60, "")];
     let dir = before(&texts[0]);
-    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
     in_system(async {
         let gateway = Gateway::start(dir.path(), &texts[0], settings(2)).await;
         flow(&gateway, 40, 80).await;
         check(gateway, &texts, "without a store").await;
+    });
+}
+
+/// The store goes back to before a change whose pipelines have joined: they are born once more, and what the lane
+/// had put out for them does not go out again.
+#[test]
+fn a_store_that_goes_back_bears_again_what_had_joined() {
+    let texts = [text(60, ""), text(90, "")];
+    let dir = before(&texts[0]);
+    in_system(async {
+        let mut gateway = Gateway::start(dir.path(), &texts[0], settings(2)).await;
+        gateway.drained().await;
+        gateway.store.dump().unwrap();
+        gateway.exchange(&texts[1]).await;
+        flow(&gateway, 40, 43).await;
+        let store = gateway.store.clone();
+        eventually(async || {
+            let mut births = store.cursor_names("lane/main+").unwrap().into_iter();
+            births.next().is_none().then_some(())
+        })
+        .await;
+        flow(&gateway, 43, 70).await;
+        gateway.stop().await;
+    });
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    in_system(async {
+        let gateway = Gateway::start(dir.path(), &texts[1], settings(1)).await;
+        assert_eq!(gateway.store.found(), Found::Restored);
+        flow(&gateway, 70, 100).await;
+        check(gateway, &texts, "back").await;
     });
 }
 

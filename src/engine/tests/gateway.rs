@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Gateway {
     pub(super) journal: Journal,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) store: Arc<Store>,
     engine: Engine,
 }
 
@@ -64,7 +65,7 @@ impl Gateway {
         }
         name(&journal, config).await;
         let engine = Engine::start(config, &journal, &store, &metrics, settings).await.unwrap();
-        Self { journal, metrics, engine }
+        Self { journal, metrics, store, engine }
     }
 
     /// Waits until the lane has seen all that is durable.
