@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::cli::Failure;
 use crate::config::{AlertInput, Condition, Config, Window};
 use crate::engine::emission::Effects;
+use crate::engine::generations;
 use crate::engine::offline::Offline;
 use crate::engine::plan::{self, LanePlan};
 use crate::journal::{Chunk, Clock, Content, Record};
@@ -48,12 +49,17 @@ impl Selection {
         self.0.as_ref().is_none_or(|indices| indices.contains(&index))
     }
 
-    fn narrow(&self, mut plan: LanePlan) -> LanePlan {
+    /// What is selected of `lane`, as if it had always been so.
+    fn plan(&self, config: &Arc<Config>, lane: &Arc<str>, journal_id: &str) -> LanePlan {
+        let has = |name: &Arc<str>| {
+            let index = config.pipelines.iter().position(|pipeline| pipeline.name == *name);
+            index.is_some_and(|index| self.has(index))
+        };
+        let mut members = generations::all(config, lane, Offset(0));
+        members.retain(|member| has(&member.pipeline));
+        let mut plan = LanePlan::of(config, lane, journal_id, &members);
         if self.0.is_some() {
-            for keying in &mut plan.keyings {
-                keying.pipelines.retain(|pipeline| self.has(pipeline.index));
-                keying.alerts.clear();
-            }
+            plan.keyings.iter_mut().for_each(|keying| keying.alerts.clear());
             plan.keyings.retain(|keying| !keying.pipelines.is_empty());
         }
         plan
@@ -97,7 +103,7 @@ impl Machine {
     /// The lanes of `config`, as far as they run what is `selected`, before any record.
     pub fn new(config: &Arc<Config>, selected: &Selection, journal_id: &str) -> Self {
         let lane = |name: &Arc<str>| {
-            let plan = selected.narrow(LanePlan::new(config, name, journal_id));
+            let plan = selected.plan(config, name, journal_id);
             (!plan.keyings.is_empty()).then(|| Offline::new(plan))
         };
         Self { config: config.clone(), lanes: plan::lanes(config).iter().filter_map(lane).collect() }
