@@ -264,14 +264,23 @@ pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
 }
 
 /// As [`eventually`], with a text that is made when it is needed.
-pub fn eventually_or<T>(mut attempt: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn eventually_or<T>(attempt: impl FnMut() -> Option<T>, what: impl FnOnce() -> String) -> T {
+    within(PATIENCE, attempt, what)
+}
+
+/// As [`eventually_or`], for what may rest for long by design, such as a sink that failed again and again.
+pub fn within<T>(
+    patience: Duration,
+    mut attempt: impl FnMut() -> Option<T>,
+    what: impl FnOnce() -> String,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = attempt() {
             return found;
         }
         if Instant::now() >= deadline {
-            panic!("not within {PATIENCE:?}: {}", what());
+            panic!("not within {patience:?}: {}", what());
         }
         std::thread::sleep(LOOK_EVERY);
     }
