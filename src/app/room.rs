@@ -102,19 +102,26 @@ impl Meter {
     }
 
     fn measure_lag(&mut self) {
-        let mut pressure = Pressure::None;
+        let mut worst_s = 0.0_f64;
         for lane in &mut self.lanes {
-            let lags = self.metrics.lane(&lane.name).lag_seconds.get() > LAG_MAX_S;
-            lane.has_kept_up |= !lags;
-            if lags && lane.has_kept_up {
-                pressure = Pressure::High;
+            let lag_s = self.metrics.lane(&lane.name).lag_seconds.get();
+            lane.has_kept_up |= lag_s <= LAG_MAX_S;
+            if lane.has_kept_up {
+                worst_s = worst_s.max(lag_s);
             }
         }
+        let pressure = if worst_s > LAG_MAX_S { Pressure::High } else { Pressure::None };
+        self.journal.readings.set_budget(budget(worst_s));
         if self.room.set_pressed(pressure) == Pressure::None && pressure == Pressure::High {
             tracing::debug!("a lane with alerts lags, bulk sources are slowed");
         }
         self.metrics.intake_pressed.set(i64::from(pressure == Pressure::High));
     }
+}
+
+/// The part of its queue that the journal keeps while lanes with alerts lag by `worst_s`: half at twice what they may.
+fn budget(worst_s: f64) -> f64 {
+    (LAG_MAX_S / worst_s.max(LAG_MAX_S)).min(1.0)
 }
 
 fn lanes_with_alerts(config: &Config) -> BTreeSet<Arc<str>> {
@@ -123,4 +130,15 @@ fn lanes_with_alerts(config: &Config) -> BTreeSet<Arc<str>> {
         AlertInput::Source(_) => alert.lane.clone(),
     };
     config.alerts.iter().map(lane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_shrinks_with_the_lag() {
+        let budgets = [0.0, LAG_MAX_S, 2.0 * LAG_MAX_S, 4.0 * LAG_MAX_S].map(budget);
+        assert_eq!(budgets, [1.0, 1.0, 0.5, 0.25]);
+    }
 }
