@@ -31,8 +31,6 @@ pub struct Checkpoint {
     pub clock: Clock,
     /// Alerts on readings judge none below it.
     pub since: Offset,
-    /// `Config` records below it are passed over: what stands before them is computed by a later text.
-    pub text_since: Offset,
     /// The `Config` record in force at the position, if the lane has met one.
     pub config_at: Option<Offset>,
     /// A lane's: the birth under way. A birth's: itself.
@@ -80,7 +78,6 @@ impl Checkpoint {
         put_zigzag(&mut bytes, self.clock.wall.nanos());
         put_varint(&mut bytes, self.clock.service_ns);
         put_varint(&mut bytes, self.since.0);
-        put_varint(&mut bytes, self.text_since.0);
         put_varint(&mut bytes, self.config_at.map_or(0, |at| at.0 + 1));
         BirthId::put(self.birth, &mut bytes);
         let members = self.members.as_deref().unwrap_or_default();
@@ -102,7 +99,6 @@ impl Checkpoint {
             position,
             clock,
             since: Offset(0),
-            text_since: Offset(0),
             config_at: None,
             birth: None,
             members: None,
@@ -110,7 +106,6 @@ impl Checkpoint {
         };
         if version == VERSION {
             checkpoint.since = Offset(input.varint()?);
-            checkpoint.text_since = Offset(input.varint()?);
             checkpoint.config_at = input.varint()?.checked_sub(1).map(Offset);
             checkpoint.birth = BirthId::take(&mut input)?;
             let count = input.count(bytes.len())?;
@@ -174,7 +169,6 @@ mod tests {
             position: Offset(12),
             clock: Clock { wall: Timestamp::from_millis(-5), service_ns: 8 },
             since: Offset(2),
-            text_since: Offset(4),
             config_at: Some(Offset(0)),
             birth: Some(BirthId { unborn_since: Offset(0), decided_at: Offset(4) }),
             members: Some(vec![member(None), member(Some(Offset(0)))]),
@@ -188,8 +182,7 @@ mod tests {
         put_varint(&mut old, 8);
         old.extend([1, 2, 3]);
         store.put_cursor("lane/main", &old).unwrap();
-        let (since, text_since) = (Offset(0), Offset(0));
-        let read = Checkpoint { since, text_since, config_at: None, birth: None, members: None, ..row };
+        let read = Checkpoint { since: Offset(0), config_at: None, birth: None, members: None, ..row };
         assert_eq!(Checkpoint::load(&store, "main").unwrap(), Some(read));
         store.put_cursor("lane/main", &[3, 0]).unwrap();
         assert!(matches!(

@@ -136,8 +136,6 @@ struct Lane {
     config_at: Option<Offset>,
     /// Alerts on readings judge none below it.
     since: Offset,
-    /// As [`Checkpoint::text_since`].
-    text_since: Offset,
     /// As [`Checkpoint::birth`].
     birth_id: Option<BirthId>,
     birth: Option<Birth>,
@@ -182,7 +180,6 @@ impl Lane {
             members: checkpoint.members.unwrap_or_default(),
             config_at: checkpoint.config_at,
             since: checkpoint.since,
-            text_since: checkpoint.text_since,
             birth_id: checkpoint.birth,
             birth: None,
             taken_in,

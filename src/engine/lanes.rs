@@ -13,7 +13,7 @@ use crate::engine::generations;
 use crate::engine::lane::{Ground, LaneActor, LaneError, Running};
 use crate::engine::partition::Partitions;
 use crate::engine::plan::{self, LanePlan};
-use crate::engine::texts::Texts;
+use crate::engine::texts::{Naming, Texts};
 use crate::engine::{LaneStatus, span};
 use crate::journal::{Clock, Journal};
 use crate::model::{Offset, StreamName};
@@ -39,12 +39,12 @@ pub struct Engine {
 
 /// Where a lane without a checkpoint begins.
 struct First {
+    /// The text in force there.
+    config: Arc<Config>,
     /// As [`generations::Beginning::oldest`].
     oldest: Offset,
     /// As [`generations::Beginning::now`].
     now: Offset,
-    /// As [`Checkpoint::text_since`].
-    text_since: Offset,
 }
 
 struct RunningLane {
@@ -100,8 +100,8 @@ impl Engine {
         };
         let mut engine = Self { ground, lanes: Vec::new() };
         for lane in plan::lanes(config) {
-            let first = engine.first(&lane);
-            engine.begin(config, &lane, first).await?;
+            let first = engine.first(config, &lane).await?;
+            engine.begin(&lane, first).await?;
         }
         let before = checkpoint::cursors(store, "")?;
         let before = before.into_iter().filter(|cursor| !plan::lane_of(cursor).1);
@@ -130,8 +130,8 @@ impl Engine {
         }
         for lane in plan::lanes(config) {
             if !self.lanes.iter().any(|running| running.name == lane) {
-                let now = record.plus(1);
-                self.begin(config, &lane, First { oldest, now, text_since: now }).await?;
+                let (config, now) = (config.clone(), record.plus(1));
+                self.begin(&lane, First { config, oldest, now }).await?;
             }
         }
         Ok(())
@@ -149,28 +149,29 @@ impl Engine {
     }
 
     /// Where `lane` begins if it has no checkpoint: what came since it was first named is in its windows, also if
-    /// the engine starts much later. One whose checkpoint is lost does everything again that the journal still has,
-    /// by the present text; what it had put out does not go out again.
-    fn first(&self, lane: &str) -> First {
-        let Ground { readings, store, emitted, .. } = &self.ground;
-        let (oldest, noted) = (readings.oldest(), store.begin(&cursor_name(lane), StreamName::Readings));
-        match emitted.get(lane).filter(|_| store.found() != Found::Whole) {
-            Some(emitted) => {
-                let now = noted.filter(|noted| noted <= emitted).unwrap_or_default().max(oldest);
-                First { oldest, now, text_since: now.max(*emitted) }
-            }
-            None => {
-                let now = noted.map_or(readings.durable(), |noted| noted.max(oldest));
-                First { oldest, now, text_since: now }
+    /// the engine starts much later. One whose checkpoint is lost begins where it began, with the text of then, and
+    /// does everything again; what it had put out does not go out again.
+    async fn first(&self, config: &Arc<Config>, lane: &Arc<str>) -> Result<First, LaneError> {
+        let Ground { readings, store, emitted, texts, .. } = &self.ground;
+        let oldest = readings.oldest();
+        let noted = store.begin(&cursor_name(lane), StreamName::Readings).map(|noted| noted.max(oldest));
+        let mut first =
+            First { config: config.clone(), oldest, now: noted.unwrap_or_else(|| readings.durable()) };
+        if let Some(emitted) = emitted.get(lane).filter(|_| store.found() != Found::Whole) {
+            match texts.first_naming(readings, lane, *emitted).await? {
+                Naming::Since(at, config) => first = First { config, oldest, now: at.plus(1) },
+                Naming::Unknown => first.now = oldest,
+                Naming::NoMore => {}
             }
         }
+        Ok(first)
     }
 
     /// Starts `lane` where it stood, or a new one whose windows are whole from its beginning on.
-    async fn begin(&mut self, config: &Arc<Config>, lane: &Arc<str>, first: First) -> Result<(), LaneError> {
+    async fn begin(&mut self, lane: &Arc<str>, first: First) -> Result<(), LaneError> {
         let begins = first.now;
         if Checkpoint::load(&self.ground.store, lane)?.is_none() {
-            self.first_checkpoint(config, lane, first).await?;
+            self.first_checkpoint(lane, first).await?;
         }
         self.run(lane.clone(), begins);
         Ok(())
@@ -185,15 +186,14 @@ impl Engine {
     /// windows, also after a crash. It reads the past quietly itself: nobody waits for it.
     async fn first_checkpoint(
         &self,
-        config: &Arc<Config>,
         lane: &Arc<str>,
-        First { oldest, now, text_since }: First,
+        First { config, oldest, now }: First,
     ) -> Result<(), LaneError> {
         let Ground { readings, journal_id, store, texts, .. } = &self.ground;
-        let mut members = generations::follow(config, lane, &[], generations::Beginning { oldest, now });
-        let plan = LanePlan::of(config, lane, journal_id, &members);
+        let mut members = generations::follow(&config, lane, &[], generations::Beginning { oldest, now });
+        let plan = LanePlan::of(&config, lane, journal_id, &members);
         let span::Beginning { position, partial_before_ms } = span::beginning(&plan, readings).await?;
-        generations::begin(&mut members, config, position, &partial_before_ms);
+        generations::begin(&mut members, &config, position, &partial_before_ms);
         // Usually the record before is the one that names the lane.
         let before = Offset(now.0.saturating_sub(1));
         let named = texts.at(readings, before).await?.filter(|named| named.text == config.text);
@@ -201,7 +201,6 @@ impl Engine {
             position,
             clock: Clock::default(),
             since: now,
-            text_since,
             config_at: named.map(|_| before),
             birth: None,
             members: Some(members),

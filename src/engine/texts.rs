@@ -15,6 +15,16 @@ pub struct Texts {
     newest: Mutex<Newest>,
 }
 
+/// What the texts of the past say of a lane.
+pub enum Naming {
+    /// Nothing: none is kept.
+    Unknown,
+    /// The last one does not name it.
+    NoMore,
+    /// All since the record at this offset name it; the first of them.
+    Since(Offset, Arc<Config>),
+}
+
 struct Newest {
     config: Arc<Config>,
     /// In force from here on.
@@ -84,6 +94,26 @@ impl Texts {
         let Some(Content::Record(record)) = content else { return Ok(None) };
         let Record::Config { text, .. } = &*record else { return Ok(None) };
         Ok(self.find(text))
+    }
+
+    /// Since when, below `end`, all texts name `lane`.
+    ///
+    /// # Errors
+    /// IO errors of the journal.
+    pub async fn first_naming(&self, readings: &Stream, lane: &Arc<str>, end: Offset) -> io::Result<Naming> {
+        let (mut reader, mut naming) = (readings.reader(readings.oldest()), Naming::Unknown);
+        while reader.position() < end {
+            let Some(chunk) = reader.try_next().await? else { break };
+            let Content::Record(record) = &chunk.content else { continue };
+            let Record::Config { text, .. } = &**record else { continue };
+            let Some(config) = self.find(text) else { continue };
+            naming = match naming {
+                _ if !plan::lanes(&config).contains(lane) => Naming::NoMore,
+                Naming::Since(at, first) => Naming::Since(at, first),
+                Naming::Unknown | Naming::NoMore => Naming::Since(chunk.base, config),
+            };
+        }
+        Ok(naming)
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, Newest> {

@@ -169,12 +169,10 @@ impl Lane {
         let (store, plan) = (ground.store.clone(), Arc::new(plan));
         self.persist(move || seeds::sow(&store, &plan, position, &sources)).await?;
         reached(ground, Step::Sown).await;
-        let since = config_at.unwrap_or(self.reader.position());
         let checkpoint = Checkpoint {
             position,
             clock: Clock::default(),
-            since,
-            text_since: since,
+            since: config_at.unwrap_or(self.reader.position()),
             config_at,
             birth: Some(id),
             members: Some(members),

@@ -35,7 +35,7 @@ pub(super) async fn resume(
     let had = checkpoint.members.take();
     let members = had.clone().unwrap_or_else(|| generations::all(&config, lane, Offset(0)));
     let beginning =
-        Beginning { oldest: ground.readings.oldest(), now: checkpoint.position.max(checkpoint.text_since) };
+        Beginning { oldest: ground.readings.oldest(), now: checkpoint.position.max(checkpoint.since) };
     let members = follow(&config, cursor, &members, beginning);
     let plan = plan_of(ground, &config, cursor, (&members, checkpoint.since));
     let is_same = had.as_ref() == Some(&members);
@@ -75,7 +75,7 @@ impl Lane {
             self.config_at = Some(at);
             return Ok(());
         }
-        if at < self.text_since {
+        if at < self.since {
             return Ok(());
         }
         let Some(config) = self.duty.ground.texts.find(text) else { return Ok(()) };

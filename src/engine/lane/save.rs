@@ -133,7 +133,6 @@ impl Lane {
             position: self.reader.position(),
             clock: self.clock,
             since: self.since,
-            text_since: self.text_since,
             config_at: self.config_at,
             birth: next.birth_id,
             members: Some(next.members.clone()),

@@ -124,7 +124,7 @@ pub(super) async fn check(gateway: Gateway, texts: &[Arc<Config>], what: &str) {
     let enough =
         eventually(async || (outputs(&gateway.journal.results).await.len() >= wanted.len()).then_some(()));
     // What is missing is told below.
-    let _ = tokio::time::timeout(Duration::from_secs(60), enough).await;
+    let _ = tokio::time::timeout(Duration::from_secs(20), enough).await;
     let results = gateway.journal.results.clone();
     gateway.stop().await;
     let found = outputs(&results).await;

@@ -87,34 +87,43 @@ fn a_lost_store_is_built_anew_from_the_journal() {
     });
 }
 
-/// The store goes back to before a change whose pipelines have joined: they are born once more, and what the lane
-/// had put out for them does not go out again.
+/// The store goes back to before a change whose pipelines have joined or are about to, or is lost: everything is done
+/// again from there, and what went out does not go out again.
 #[test]
-fn a_store_that_goes_back_bears_again_what_had_joined() {
+fn a_store_that_goes_back_puts_nothing_out_again() {
     let texts = [text(60, ""), text(90, "")];
-    let dir = before(&texts[0]);
-    in_system(async {
-        let mut gateway = Gateway::start(dir.path(), &texts[0], settings(2)).await;
-        gateway.drained().await;
-        gateway.store.dump().unwrap();
-        gateway.exchange(&texts[1]).await;
-        flow(&gateway, 40, 43).await;
-        let store = gateway.store.clone();
-        eventually(async || {
-            let mut births = store.cursor_names("lane/main+").unwrap().into_iter();
-            births.next().is_none().then_some(())
-        })
-        .await;
-        flow(&gateway, 43, 70).await;
-        gateway.stop().await;
-    });
-    fs::remove_dir_all(dir.path().join("state")).unwrap();
-    in_system(async {
-        let gateway = Gateway::start(dir.path(), &texts[1], settings(1)).await;
-        assert_eq!(gateway.store.found(), Found::Restored);
-        flow(&gateway, 70, 100).await;
-        check(gateway, &texts, "back").await;
-    });
+    for halt in [None, Some((Step::Caught, 0)), Some((Step::Caught, 9))] {
+        let (dir, image) = (before(&texts[0]), tempfile::tempdir().unwrap());
+        in_system(async {
+            let mut gateway = Gateway::start_halting(dir.path(), &texts[0], settings(2), halt).await;
+            gateway.drained().await;
+            gateway.store.dump().unwrap();
+            let record = gateway.exchange(&texts[1]).await;
+            flow(&gateway, 40, 43).await;
+            match halt {
+                Some(_) => gateway.halted().await,
+                None => gateway.joined(record).await,
+            }
+            flow(&gateway, 43, 70).await;
+            if halt.is_none() {
+                gateway.drained().await;
+            }
+            copy(dir.path(), image.path());
+        });
+        for lost in [&["state"][..], &["state", "dumps"], &["state", "dumps", "state.manifest"]] {
+            let dir = tempfile::tempdir().unwrap();
+            copy(image.path(), dir.path());
+            for lost in lost.iter().map(|lost| dir.path().join(lost)) {
+                if lost.is_dir() { fs::remove_dir_all(lost) } else { fs::remove_file(lost) }.unwrap();
+            }
+            in_system(async {
+                let gateway = Gateway::start(dir.path(), &texts[1], settings(1)).await;
+                assert_ne!(gateway.store.found(), Found::Whole);
+                flow(&gateway, 70, 100).await;
+                check(gateway, &texts, &format!("{halt:?}, without {lost:?}")).await;
+            });
+        }
+    }
 }
 
 fn watched(minutes: u32, threshold: u32) -> Arc<Config> {

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Given, batch, halts, line};
 use crate::config::Config;
+use crate::engine::checkpoint::Checkpoint;
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSettings};
 use crate::journal::{self, Chunk, Clock, Content, Journal, Record, Stream, Work};
@@ -77,10 +78,20 @@ impl Gateway {
         .await;
     }
 
-    /// Exchanges the lanes while they run.
-    pub(super) async fn exchange(&mut self, config: &Arc<Config>) {
+    /// Exchanges the lanes while they run; where the record stands.
+    pub(super) async fn exchange(&mut self, config: &Arc<Config>) -> Offset {
         let record = name(&self.journal, config).await;
         self.engine.exchange(config, record).await.unwrap();
+        record
+    }
+
+    /// Waits until the lane has come to the `Config` record at `record` and nothing in it is unborn.
+    pub(super) async fn joined(&self, record: Offset) {
+        eventually(async || {
+            let row = Checkpoint::load(&self.store, "main").unwrap().unwrap();
+            (row.config_at == Some(record) && row.birth.is_none()).then_some(())
+        })
+        .await;
     }
 
     /// The names of the running lanes.
