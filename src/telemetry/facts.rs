@@ -16,7 +16,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 pub use disk::DiskLevelChanged;
-pub use retention::{BallastReleased, LeftBehind, SegmentRemoved};
+pub use retention::{LeftBehind, SegmentRemoved};
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
 pub use store::{StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};
 

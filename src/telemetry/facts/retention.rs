@@ -1,6 +1,6 @@
 //! Facts about what retention removes.
 
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::Fact;
 use crate::telemetry::Metrics;
@@ -49,19 +49,5 @@ impl Fact for LeftBehind<'_> {
                 stream, records, "records removed that it has not seen: it is further behind than max_lag"
             );
         }
-    }
-}
-
-/// The reserve that lets a gateway with a full disk close down was given up.
-pub struct BallastReleased<'a> {
-    /// Where it was.
-    pub path: &'a dyn std::fmt::Display,
-    /// How much room that makes.
-    pub bytes: u64,
-}
-
-impl Fact for BallastReleased<'_> {
-    fn record(&self, _: &Metrics) {
-        warn!(path = %self.path, bytes = self.bytes, "disk full, the reserve is given up");
     }
 }
