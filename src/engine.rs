@@ -25,7 +25,7 @@ mod sensor;
 mod partition;
 mod steps;
 mod texts;
-mod span;
+pub mod span;
 mod lane;
 mod lanes;
 mod checkpoint;

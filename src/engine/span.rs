@@ -25,7 +25,7 @@ pub struct Beginning {
 }
 
 /// The time by which a reading that counts in an open window can have arrived before now, in milliseconds.
-fn span_ms(pipeline: &Pipeline) -> i64 {
+pub fn span_ms(pipeline: &Pipeline) -> i64 {
     let window_ms = match &pipeline.window {
         Window::Tumbling { size_ms, .. } => *size_ms,
     };

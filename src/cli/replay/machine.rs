@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Failure;
-use crate::config::{AlertInput, Condition, Config, Window};
+use crate::config::{AlertInput, Condition, Config};
 use crate::engine::emission::Effects;
 use crate::engine::generations;
 use crate::engine::offline::Offline;
 use crate::engine::plan::{self, LanePlan};
+use crate::engine::span::span_ms;
 use crate::journal::{Chunk, Clock, Content, Record};
 use crate::model::Offset;
 
@@ -70,10 +71,8 @@ impl Selection {
     pub fn span(&self, config: &Config) -> Duration {
         let pipelines = config.pipelines.iter().enumerate().filter(|(index, _)| self.has(*index));
         let of_pipeline = |(index, pipeline): (usize, &crate::config::Pipeline)| {
-            let Window::Tumbling { size_ms, .. } = pipeline.window;
-            let waits_ms = pipeline.watermark.delay_ms.saturating_add(pipeline.watermark.lateness_ms);
             let alerts = config.alerts.iter().filter(|alert| alert.on == AlertInput::Pipeline(index));
-            millis(size_ms.saturating_add(waits_ms)) + alerts.map(of_alert).max().unwrap_or_default()
+            millis(span_ms(pipeline)) + alerts.map(of_alert).max().unwrap_or_default()
         };
         let on_readings = config
             .alerts
