@@ -89,8 +89,13 @@ impl Dice {
 
 /// Images that did not come back as they must.
 #[derive(Debug, Default)]
-pub struct Failures(Vec<String>);
+pub struct Failures {
+    texts: Vec<String>,
+    checked: usize,
+}
 
+/// A long run says how far it is each time so many more were checked.
+const TOLD_EVERY: usize = 100;
 /// Failures told in full.
 const SHOWN: usize = 3;
 /// After so many a part ends.
@@ -99,10 +104,14 @@ const ENOUGH: usize = 5;
 const WIDTH: usize = 160;
 
 impl Failures {
-    /// Notes a failure with what the daemon of `site` complained about.
+    /// Notes how a check ended; a failure with what the daemon of `site` complained about.
     pub fn note(&mut self, outcome: Result<(), String>, image: &str, site: &Site) {
+        self.checked += 1;
+        if self.checked.is_multiple_of(TOLD_EVERY) {
+            eprintln!("… {} checked, {}", self.checked, self.summary());
+        }
         let Err(what) = outcome else { return };
-        if self.0.len() < SHOWN {
+        if self.texts.len() < SHOWN {
             let log = site.log();
             let complaint = |line: &&str| !line.contains(r#""level":"INFO""#);
             let complaints: Vec<&str> = log.lines().filter(complaint).collect();
@@ -110,21 +119,22 @@ impl Failures {
         } else {
             eprintln!("{image}: {}", what.chars().take(WIDTH).collect::<String>());
         }
-        self.0.push(format!("{image}: {what}"));
+        self.texts.push(format!("{image}: {what}"));
     }
 
     /// Whether it is worth going on.
     pub fn are_few(&self) -> bool {
-        self.0.len() < ENOUGH
+        self.texts.len() < ENOUGH
     }
 
     /// How many there are.
     pub fn summary(&self) -> String {
-        format!("{} failures", self.0.len())
+        format!("{} failures", self.texts.len())
     }
 
     pub fn assert_none(&self, seed: u64) {
-        assert!(self.0.is_empty(), "seed {seed}: {} failures, the first: {}", self.0.len(), self.0[0]);
+        let texts = &self.texts;
+        assert!(texts.is_empty(), "seed {seed}: {} failures, the first: {}", texts.len(), texts[0]);
     }
 }
 
