@@ -1,5 +1,6 @@
 //! Readers: the live tail from memory, the past from the segments, nothing that is not durable.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -18,12 +19,19 @@ pub struct Reader {
     durable: watch::Receiver<Offset>,
     position: Offset,
     file: Option<SegmentReader>,
+    /// Chunks from disk that follow one another from the position on.
+    ahead: VecDeque<Chunk>,
 }
+
+/// Chunks are read ahead until they have come from so many bytes of a segment…
+const AHEAD_BYTES: u64 = 256 << 10;
+/// …or are so many.
+const AHEAD_CHUNKS: usize = 256;
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, position: Offset) -> Self {
         let durable = shared.watch();
-        Self { shared, durable, position, file: None }
+        Self { shared, durable, position, file: None, ahead: VecDeque::new() }
     }
 
     /// The offset of the next record.
@@ -35,6 +43,7 @@ impl Reader {
     pub fn seek(&mut self, position: Offset) {
         self.position = position;
         self.file = None;
+        self.ahead.clear();
     }
 
     /// Durable records behind the position.
@@ -69,6 +78,10 @@ impl Reader {
         if self.position >= durable {
             return Ok(None);
         }
+        if let Some(chunk) = self.ahead.pop_front() {
+            self.position = chunk.end();
+            return Ok(Some(chunk));
+        }
         let chunk = match self.shared.find(self.position) {
             Found::Chunk(chunk) => {
                 self.file = None;
@@ -95,24 +108,24 @@ impl Reader {
         if chunk.base > self.position { self.gap(chunk.base, "hole") } else { chunk }
     }
 
+    /// The chunk at the position from the segment that begins at `base`; those behind it are read ahead.
     async fn read_segment(&mut self, base: Offset, limit: Offset) -> io::Result<Chunk> {
         let kept = self.file.take().filter(|file| file.base() == base);
         let (folder, position) = (self.shared.folder.clone(), self.position);
         let blocks = folder.disk.blocks();
         let read = move || {
-            let mut file = kept.map_or_else(|| folder.open(base), Ok)?;
-            let found = read_at(&mut file, position, limit)?;
-            Ok::<_, io::Error>((file, found))
+            let file = kept.map_or_else(|| folder.open(base), Ok)?;
+            read_ahead(file, position, limit)
         };
-        let (file, found) = match blocks {
+        let ReadAhead { mut chunks, file } = match blocks {
             true => tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??,
             false => read()?,
         };
-        match found {
+        match chunks.pop_front() {
             // What stands behind a hole is read again, after the hole.
             Some(chunk) if chunk.base > self.position => Ok(self.gap(chunk.base, "damaged")),
             Some(chunk) => {
-                self.file = Some(file);
+                (self.file, self.ahead) = (file, chunks);
                 Ok(chunk)
             }
             None => Ok(self.gap(limit, "damaged")),
@@ -132,6 +145,38 @@ impl Reader {
             content: Content::Record(Arc::new(record)),
         }
     }
+}
+
+/// What [`read_ahead`] finds.
+struct ReadAhead {
+    /// The first one may begin behind a hole; the others follow it without one.
+    chunks: VecDeque<Chunk>,
+    /// The reader, if it stands behind the last of them.
+    file: Option<SegmentReader>,
+}
+
+/// The chunk at `position` and some that follow it; none if the segment holds nothing more before `limit`.
+///
+/// # Errors
+/// Those of reading the first one.
+fn read_ahead(mut file: SegmentReader, position: Offset, limit: Offset) -> io::Result<ReadAhead> {
+    let begun = file.at();
+    let Some(first) = read_at(&mut file, position, limit)? else {
+        return Ok(ReadAhead { chunks: VecDeque::new(), file: None });
+    };
+    let (mut expected, has_hole) = (first.end(), first.base > position);
+    let mut chunks = VecDeque::from([first]);
+    while !has_hole && expected < limit && chunks.len() < AHEAD_CHUNKS && file.at() < begun + AHEAD_BYTES {
+        match read_at(&mut file, expected, limit) {
+            Ok(Some(chunk)) if chunk.base <= expected => {
+                expected = chunk.end();
+                chunks.push_back(chunk);
+            }
+            // Whoever comes to what is wrong here looks at it anew.
+            Ok(Some(_) | None) | Err(_) => return Ok(ReadAhead { chunks, file: None }),
+        }
+    }
+    Ok(ReadAhead { chunks, file: Some(file).filter(|_| !has_hole) })
 }
 
 /// The first good frame that ends behind `position` and begins before `limit`, if the segment holds one.

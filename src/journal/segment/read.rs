@@ -3,6 +3,9 @@
 //! A reader steps over frames that it does not want by what their headers say, unchecked. Where that leads to
 //! no frame, or past what it looks for, a length was wrong: it goes back to the last place it had checked and
 //! looks at every byte from there. So a wrong bit costs its own frame and no other.
+//!
+//! Small frames are read ahead together. What was read ahead may be older than what the writer has written since,
+//! so where it holds no good frame, the file is asked again.
 
 use std::io;
 
@@ -15,6 +18,8 @@ use crate::model::Offset;
 
 /// Bytes looked at in one go when a frame is searched.
 const WINDOW_BYTES: usize = 256 << 10;
+/// Bytes read in one go where frames are small.
+const AHEAD_BYTES: usize = 64 << 10;
 /// Payloads above this are checked against the file's length before room is made for them.
 const TRUSTED_BYTES_MAX: u32 = 1 << 20;
 
@@ -31,12 +36,22 @@ pub struct SegmentReader {
     /// One past the last byte that was found not to be zero when looking for a frame.
     data_end: u64,
     buffer: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl SegmentReader {
     /// Begins at the front of `file`, whose first offset is `base`.
     pub fn new(file: Box<dyn DiskFile>, base: Offset) -> Self {
-        Self { file, base, at: 0, checked: 0, least: base, data_end: 0, buffer: Vec::new() }
+        Self {
+            file,
+            base,
+            at: 0,
+            checked: 0,
+            least: base,
+            data_end: 0,
+            buffer: Vec::new(),
+            ahead: Ahead::default(),
+        }
     }
 
     /// First offset of the segment.
@@ -61,8 +76,10 @@ impl SegmentReader {
 
     /// The header at the current place, not checked against its payload; `None` if there is none.
     pub fn peek(&mut self) -> io::Result<Option<Header>> {
-        let Some(raw) = self.raw_header()? else { return Ok(None) };
-        Ok(frame::decode_header(&raw).ok())
+        self.again(|reader| {
+            let Some(raw) = reader.raw_header()? else { return Ok(None) };
+            Ok(frame::decode_header(&raw).ok())
+        })
     }
 
     /// Steps over the frame that `header` (from [`Self::peek`]) begins, unchecked.
@@ -76,6 +93,25 @@ impl SegmentReader {
     /// # Errors
     /// IO errors, and a frame of a newer format as [`io::ErrorKind::Unsupported`].
     pub fn check(&mut self) -> io::Result<Option<Header>> {
+        self.again(Self::check_read)
+    }
+
+    /// What `look` finds in what was read ahead; where that is nothing, in what the file holds now.
+    fn again(
+        &mut self,
+        look: impl Fn(&mut Self) -> io::Result<Option<Header>>,
+    ) -> io::Result<Option<Header>> {
+        let may_be_old = self.ahead.holds(self.at);
+        match look(self) {
+            Ok(None) | Err(_) if may_be_old => {
+                self.ahead.forget();
+                look(self)
+            }
+            found => found,
+        }
+    }
+
+    fn check_read(&mut self) -> io::Result<Option<Header>> {
         let Some(raw) = self.raw_header()? else { return Ok(None) };
         let decoded = frame::decode_header(&raw);
         if matches!(decoded, Err(FrameError::Empty | FrameError::Damaged)) {
@@ -150,7 +186,7 @@ impl SegmentReader {
         Ok(bytes)
     }
 
-    fn raw_header(&self) -> io::Result<Option<[u8; HEADER_BYTES]>> {
+    fn raw_header(&mut self) -> io::Result<Option<[u8; HEADER_BYTES]>> {
         let mut raw = [0; HEADER_BYTES];
         Ok(self.read_if_there(&mut raw, self.at)?.then_some(raw))
     }
@@ -167,12 +203,62 @@ impl SegmentReader {
         read
     }
 
-    fn read_if_there(&self, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+    fn read_if_there(&mut self, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+        if self.ahead.read(&*self.file, buffer, at)? {
+            return Ok(true);
+        }
         match self.file.read_exact_at(buffer, at) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Bytes of a file that were read before they were asked for.
+#[derive(Debug, Default)]
+struct Ahead {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Ahead {
+    /// Whether the byte at `at` was read.
+    fn holds(&self, at: u64) -> bool {
+        (self.start..self.start + self.bytes.len() as u64).contains(&at)
+    }
+
+    fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Fills `buffer` from place `at` of `file`; `false`, and nothing, if it is too large for reading ahead or
+    /// reaches beyond the file's end.
+    fn read(&mut self, file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<bool> {
+        if buffer.len() > AHEAD_BYTES / 2 {
+            return Ok(false);
+        }
+        if !self.covers(buffer.len(), at) {
+            let room = file.bytes()?.saturating_sub(at).min(AHEAD_BYTES as u64);
+            self.bytes.resize(room as usize, 0);
+            self.start = at;
+            if let Err(error) = file.read_exact_at(&mut self.bytes, at) {
+                self.forget();
+                // The file was cut meanwhile.
+                return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(false) } else { Err(error) };
+            }
+        }
+        let is_there = self.covers(buffer.len(), at);
+        if is_there {
+            let from = (at - self.start) as usize;
+            buffer.copy_from_slice(&self.bytes[from..from + buffer.len()]);
+        }
+        Ok(is_there)
+    }
+
+    fn covers(&self, count: usize, at: u64) -> bool {
+        let end = self.start + self.bytes.len() as u64;
+        at >= self.start && at + count as u64 <= end
     }
 }
 
@@ -218,5 +304,42 @@ impl Window {
             from = start + self.bytes.len() as u64;
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::journal::disk::Disk;
+    use crate::journal::disk::sim::SimDisk;
+    use crate::journal::frame::{Kind, Meta};
+    use crate::model::Timestamp;
+
+    fn frame(base: u64) -> Vec<u8> {
+        let [base, durable] = [base; 2].map(Offset);
+        let times = [Timestamp::default(); 2];
+        let meta = Meta { kind: Kind::Record, base, count: 1, times, received: times[0], durable };
+        let mut bytes = Vec::new();
+        frame::encode(&meta, b"small", &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_after_it_was_read_ahead_is_found() {
+        let (disk, path) = (SimDisk::new(1), Path::new("/a.seg"));
+        let file = disk.create(path, 4 * AHEAD_BYTES as u64).unwrap();
+        let mut reader = SegmentReader::new(disk.open(path).unwrap(), Offset(0));
+        let mut place = 0;
+        for base in 0..3 * AHEAD_BYTES as u64 / frame(0).len() as u64 {
+            assert_eq!(reader.check().unwrap(), None);
+            file.write_all_at(&frame(base), place).unwrap();
+            place += frame(base).len() as u64;
+            assert_eq!(reader.peek().unwrap().map(|header| header.base), Some(Offset(base)));
+            let header = reader.check().unwrap().unwrap();
+            reader.step(&header);
+            assert_eq!(reader.at(), place);
+        }
     }
 }
