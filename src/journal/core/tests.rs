@@ -124,6 +124,26 @@ fn age_counts_service_not_the_wall_clock_and_quiet_streams_age_too() {
     assert_eq!(site.cores.last_clock.map(|clock| clock.service_ns / 1_000_000_000), Some(site.service_s));
 }
 
+/// A quiet lane may have emitted last many segments ago: every segment opens with the table of all.
+#[test]
+fn what_a_quiet_lane_has_emitted_is_known_after_any_number_of_segments() {
+    let mut site = Site::new();
+    let emit = |cores: &mut Cores, lane: &str, offset| {
+        let frame = OutputFrame { emitted: [(lane.into(), Offset(offset))].into(), ..OutputFrame::default() };
+        let receipts = cores.results.commit(vec![Work::Outputs(Arc::new(frame))], Site::now());
+        assert!(receipts[0].is_ok());
+    };
+    emit(&mut site.cores, "quiet", 7);
+    for restart in 1..4 {
+        (0..50).for_each(|offset| emit(&mut site.cores, "busy", restart * 100 + offset));
+        site.cores = open(&site.disk, &site.metrics);
+        let known =
+            BTreeMap::from([("busy".into(), Offset(restart * 100 + 49)), ("quiet".into(), Offset(7))]);
+        assert_eq!(site.cores.emitted, known, "restart {restart}");
+    }
+    assert!(site.cores.results.shared.folder.list().expect("lists").len() > 9, "too few segments");
+}
+
 #[test]
 fn what_everyone_has_seen_makes_room() {
     let mut site = Site::new();
