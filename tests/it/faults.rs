@@ -15,11 +15,10 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::Site;
+use crate::harness::{Site, http};
 
 mod accounts;
 mod clients;
@@ -140,12 +139,14 @@ impl Failures {
 
 /// A file that does not grow for so long may be complete: time to look.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
+/// A file that does not grow for so long gets no more if nobody in the daemon is behind.
+const QUIET_AFTER: Duration = Duration::from_millis(1_500);
 /// A file that does not grow for so long gets no more.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
-/// Waits until a sink's file holds what it should, or gets no more.
-pub fn until_settled(file: &Path, is_complete: impl Fn() -> bool) {
-    let length = || fs::metadata(file).map_or(0, |facts| facts.len());
+/// Waits until `file` of the running `site` is complete, or gets no more.
+pub fn until_settled(site: &Site, file: &str, is_complete: impl Fn() -> bool) {
+    let length = || fs::metadata(site.path(file)).map_or(0, |facts| facts.len());
     let (mut known, mut since, mut looked) = (length(), Instant::now(), false);
     while since.elapsed() < SETTLED_AFTER {
         thread::sleep(Duration::from_millis(10));
@@ -156,8 +157,18 @@ pub fn until_settled(file: &Path, is_complete: impl Fn() -> bool) {
             if is_complete() {
                 return;
             }
+        } else if since.elapsed() > QUIET_AFTER && nobody_is_behind(site) {
+            return;
         }
     }
+}
+
+/// Whether lanes and sinks say that they have seen everything.
+fn nobody_is_behind(site: &Site) -> bool {
+    let page = http::get(site.addr("http"), "/metrics").text();
+    let lags = |name: &str| page.lines().filter(|line| line.starts_with(name)).collect::<Vec<_>>();
+    let is_zero = |lags: Vec<&str>| !lags.is_empty() && lags.iter().all(|line| line.ends_with(" 0"));
+    is_zero(lags("forebay_lane_lag_records{")) && is_zero(lags("forebay_sink_lag_records{"))
 }
 
 /// p50, p99 and the largest, in milliseconds.

@@ -111,7 +111,7 @@ fn open(site: &mut Site, acknowledged: &BTreeMap<String, u64>) -> Result<(), Str
             accounts::check_exact(&site.rows_in(file), &expected).map_err(|what| format!("{file}: {what}"))
         })
     };
-    until_settled(&site.path("check.ndjson"), || check(site).is_ok());
+    until_settled(site, "check.ndjson", || check(site).is_ok());
     site.stop();
     check(site)?;
     if site.log().contains("panicked") { Err("a panic in the log".into()) } else { Ok(()) }

@@ -233,7 +233,7 @@ impl<'a> Damaged<'a> {
         if answer.status != 202 {
             return Err(format!("{answer:?}"));
         }
-        until_settled(&self.site.path("check.ndjson"), || self.compare() == Ok(Outcome::Harmless));
+        until_settled(&self.site, "check.ndjson", || self.compare() == Ok(Outcome::Harmless));
         self.site.stop();
         let old_sink = self.site.rows_in("rows.ndjson");
         if !old_sink.iter().any(|row| row["sensor"] == "after-0") {
