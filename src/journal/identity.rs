@@ -56,7 +56,8 @@ pub fn on_machine(disk: &dyn Disk, dir: &Path, machine: Option<&str>) -> io::Res
         text.is_some_and(|(hash, crc)| crc == checksum(hash))
     };
     let id = match disk::read_small(disk, &path)? {
-        Some(known) if known == mark.as_bytes() => return Ok(id),
+        // Without the last newline it is whole.
+        Some(known) if known.trim_ascii_end() == mark.trim_end().as_bytes() => return Ok(id),
         Some(known) if !is_mark(&known) => {
             tracing::warn!(path = %path.display(), "damaged, so the journal is taken for this machine's own");
             id
@@ -152,6 +153,8 @@ mod tests {
         let kept = std::fs::read_to_string(dir.path().join(MACHINE_FILE)).expect("a mark");
         assert_eq!(kept.trim().len(), 25, "a hash and its checksum");
         let renewed = open(None);
+        std::fs::write(dir.path().join(MACHINE_FILE), kept.trim_end()).expect("writes");
+        assert_eq!(open(Some("b")), renewed, "only the newline is cut");
         for damaged in ["", &kept[..9], &kept.replace(' ', ""), &kept.replace('\n', "0\n")] {
             std::fs::write(dir.path().join(MACHINE_FILE), damaged).expect("writes");
             assert_eq!(open(Some("c")), renewed, "damage is no other machine: {damaged:?}");
