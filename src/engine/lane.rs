@@ -15,6 +15,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::generations::{BirthId, Member};
@@ -62,6 +64,27 @@ pub enum LaneError {
     Refused(#[from] Refused),
 }
 
+/// What keeps lanes from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store: with one that is mended they go on.
+    Store,
+    /// Something else.
+    Other,
+}
+
+impl LaneError {
+    /// What is at fault.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) | Self::Partition(PartitionError::Store(error)) if !error.is_newer() => {
+                Fault::Store
+            }
+            Self::Journal(_) | Self::Partition(_) | Self::Store(_) | Self::Refused(_) => Fault::Other,
+        }
+    }
+}
+
 /// What all lanes of an engine work with.
 #[derive(Clone)]
 pub struct Ground {
@@ -89,8 +112,12 @@ pub struct Ground {
     pub arbiter: ArbiterHandle,
     /// Ends the lanes once the journal is drained.
     pub stop: CancellationToken,
+    /// Ends the lanes where they are, as a crash would.
+    pub abandoned: CancellationToken,
+    /// Lanes, births and their work on the store that are under way.
+    pub under_way: TaskTracker,
     /// Told when a lane cannot go on.
-    pub failed: CancellationToken,
+    pub failed: watch::Sender<Option<Fault>>,
 }
 
 /// What a lane starts with. Its first checkpoint is written already.
@@ -227,9 +254,17 @@ pub struct Running {
     pub ended: oneshot::Receiver<Result<(), LaneError>>,
 }
 
+/// A lane before it runs.
+struct Beginning {
+    start: Start,
+    done: oneshot::Sender<Result<(), LaneError>>,
+    /// It is under way from the moment it is spawned.
+    token: TaskTrackerToken,
+}
+
 /// Runs one lane.
 pub struct LaneActor {
-    lane: Option<(Start, oneshot::Sender<Result<(), LaneError>>)>,
+    lane: Option<Beginning>,
 }
 
 impl LaneActor {
@@ -242,8 +277,9 @@ impl LaneActor {
         let (done, ended) = oneshot::channel();
         let (status, shown) = watch::channel(LaneStatus::default());
         let arbiter = ground.arbiter.clone();
-        let start = Start { ground, cursor, parent, status };
-        Self::start_in_arbiter(&arbiter, |_| Self { lane: Some((start, done)) });
+        let token = ground.under_way.token();
+        let lane = Beginning { start: Start { ground, cursor, parent, status }, done, token };
+        Self::start_in_arbiter(&arbiter, |_| Self { lane: Some(lane) });
         Running { status: shown, ended }
     }
 }
@@ -252,15 +288,21 @@ impl Actor for LaneActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Some((start, done)) = self.lane.take() else { return };
+        let Some(Beginning { start, done, token }) = self.lane.take() else { return };
         let (name, failed) = (start.cursor.clone(), start.ground.failed.clone());
+        let abandoned = start.ground.abandoned.clone();
         let run = async move {
-            let ended = match Lane::open(start).await {
-                Ok(lane) => lane.run().await,
-                Err(error) => Err(error),
+            let run = async {
+                match Lane::open(start).await {
+                    Ok(lane) => lane.run().await,
+                    Err(error) => Err(error),
+                }
             };
+            let ended = abandoned.run_until_cancelled(run).await;
+            drop(token);
+            let Some(ended) = ended else { return };
             if let Err(error) = &ended {
-                failed.cancel();
+                failed.send_replace(Some(error.fault()));
                 tracing::error!(lane = &*name, %error, "lane stopped, its input stays in the journal");
             }
             // Nobody waits for a lane that ends before it is told to.

@@ -81,7 +81,7 @@ impl Lane {
         self.settle().await?;
         let (plan, store) = (self.duty.plan.clone(), self.duty.ground.store.clone());
         let (states, checkpoint) = (self.states(), self.checkpoint_with(&self.present()));
-        let saving = tokio::task::spawn_blocking(move || {
+        let saving = self.duty.ground.under_way.spawn_blocking(move || {
             checkpoint::save_states(&plan, &store, &states)?;
             checkpoint.save(&store, &plan.cursor)
         });
@@ -151,7 +151,7 @@ impl Lane {
         let work = Arc::new(work);
         loop {
             let attempt = work.clone();
-            let done = tokio::task::spawn_blocking(move || attempt()).await;
+            let done = self.duty.ground.under_way.spawn_blocking(move || attempt()).await;
             let error = match done.map_err(std::io::Error::other)? {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
