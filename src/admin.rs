@@ -190,7 +190,8 @@ mod tests {
     #[test]
     fn lanes_that_wait_are_no_reason_to_send_devices_away() {
         let house = Arc::new(House(Ok(()), Some("the state store is being restored".into())));
-        let answer = Admin::new(Arc::new(Metrics::new()), house.clone(), house).page(&get("/readyz")).unwrap();
+        let answer =
+            Admin::new(Arc::new(Metrics::new()), house.clone(), house).page(&get("/readyz")).unwrap();
         assert_eq!(answer.status(), httpd::Status::OK);
         assert_eq!(answer.body(), b"ready, but lanes wait: the state store is being restored\n".as_slice());
     }

@@ -161,7 +161,10 @@ impl Processing {
     /// That the store was mended a short while ago, or that lanes do not stop.
     pub(super) async fn mend(&mut self, why: String) -> anyhow::Result<()> {
         if let Some(at) = self.mended_at.filter(|at| at.elapsed() < MEND_AGAIN_AFTER) {
-            anyhow::bail!("state store: {why}, {:.0?} after it was restored: check disk and memory", at.elapsed());
+            anyhow::bail!(
+                "state store: {why}, {:.0?} after it was restored: check disk and memory",
+                at.elapsed()
+            );
         }
         self.mended_at = Some(clock::monotonic());
         let State::Runs(running) = std::mem::replace(&mut self.state, State::Failed { deliveries: None })

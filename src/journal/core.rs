@@ -63,11 +63,7 @@ pub struct Core {
 
 impl Core {
     /// A writer that goes on in `segment` at the stream's durable mark.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        segment: SegmentWriter,
-        duplicates: Duplicates,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, segment: SegmentWriter, duplicates: Duplicates) -> Self {
         let next = shared.durable();
         // The segment that recovery made says nothing of its own; a new stream has nothing to say.
         let opening_is_due = next > Offset(0);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::dedup::{self, Duplicates};
 use super::disk::{self, Disk, RealDisk};
-use super::extents::{Extent, Extents, Opened};
 use super::emitted::Emitted;
+use super::extents::{Extent, Extents, Opened};
 use super::last_clock::LastClock;
 use super::pins::Pins;
 use super::recall::{self, Stored};
@@ -154,11 +154,7 @@ impl Opening {
         Stored { folder: &self.folder, bases: &self.recovered.bases, next: self.recovered.next }
     }
 
-    fn core(
-        self,
-        settings: &Settings,
-        common: &Common,
-    ) -> io::Result<Core> {
+    fn core(self, settings: &Settings, common: &Common) -> io::Result<Core> {
         let duplicates = match self.kind {
             StreamName::Results => Duplicates::default(),
             StreamName::Readings | StreamName::DeadLetters => remembered(&self.stored(), settings.remember)?,

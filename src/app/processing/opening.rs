@@ -34,8 +34,8 @@ impl Opening {
     ) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let told = stop.clone();
-        let task = tasks
-            .spawn(async move { told.run_until_cancelled(patiently(Arc::new(attempt), &view)).await });
+        let task =
+            tasks.spawn(async move { told.run_until_cancelled(patiently(Arc::new(attempt), &view)).await });
         Self { task, tasks, stop }
     }
 
