@@ -1,7 +1,7 @@
 //! `LaneActor`: an isolated consumer of the journal with its own cursors.
 //!
 //! `emitted`: every output caused by readings below it is in `results`. `checkpoint`: every state is saved as of
-//! it. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
+//! it or further. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
 //! outputs whose cause lies below `emitted` were sent before and are suppressed.
 //!
 //! A lane follows the `Config` records it reads ([`change`]): up to one it computes the old text, from there on
@@ -23,7 +23,6 @@ use crate::engine::generations::{BirthId, Member};
 use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
 use crate::engine::plan::LanePlan;
-use crate::engine::round::StateBytes;
 use crate::engine::texts::Texts;
 use crate::engine::watermarks::Watermarks;
 use crate::engine::{LaneStatus, restore};
@@ -39,10 +38,13 @@ pub(in crate::engine) mod quarantine;
 mod rebuild;
 mod save;
 mod seeds;
+mod spread;
 
 use birth::{Birth, Parent};
 use quarantine::Quarantines;
-use save::{Appended, Saving};
+use save::Appended;
+use spread::Saves;
+pub(in crate::engine) use spread::Taken;
 
 /// How long a refused append waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -180,10 +182,8 @@ struct Lane {
     appending: Option<(Appended, Offset)>,
     /// Every output caused below it is durable.
     emitted: Offset,
-    saving: Option<(Saving, Offset)>,
+    saves: Saves,
     checkpoint: Offset,
-    /// States of a save that failed: they go with the next one.
-    unsaved: BTreeMap<(u16, Arc<str>), StateBytes>,
     /// Readings that made sensors panic, since the checkpoint.
     quarantines: Quarantines,
     status: watch::Sender<LaneStatus>,
@@ -216,9 +216,8 @@ impl Lane {
             pending: OutputFrame::default(),
             appending: None,
             emitted: suppress_below,
-            saving: None,
+            saves: Saves::default(),
             checkpoint: position,
-            unsaved: BTreeMap::new(),
             quarantines,
             status,
         })
