@@ -9,6 +9,8 @@ pub enum Step {
     Sown,
     /// A birth's first row.
     Conceived,
+    /// Not durable, but on its way: a frame of outputs.
+    PutOut,
     /// Not durable, but decided: which sensors a checkpoint round is to save, and its row.
     Queued,
     /// The states of a slice of a round, and whatever they have put out. The row is not.

@@ -13,6 +13,7 @@ use crate::engine::generations::{BirthId, Member};
 use crate::engine::partition::PartitionError;
 use crate::engine::plan::LanePlan;
 use crate::engine::round::Ask;
+use crate::engine::steps::{Step, reached};
 use crate::engine::watermarks::Watermarks;
 use crate::journal::{Refused, Work as Append};
 use crate::model::Offset;
@@ -43,8 +44,11 @@ impl Lane {
         let mut frame = std::mem::take(&mut self.pending);
         let own = std::iter::once(&self.duty.plan.cursor);
         frame.emitted.extend(own.chain(&self.taken_in).map(|cursor| (cursor.clone(), position)));
-        let (frame, results) = (Arc::new(frame), self.duty.ground.results.clone());
-        let append = async move { keep(&results, || Append::Outputs(frame.clone())).await };
+        let (frame, ground) = (Arc::new(frame), self.duty.ground.clone());
+        let append = async move {
+            reached(&ground, Step::PutOut).await;
+            keep(&ground.results, || Append::Outputs(frame.clone())).await
+        };
         self.appending = Some((Box::pin(append), position));
     }
 

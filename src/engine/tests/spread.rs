@@ -1,4 +1,4 @@
-//! Checkpoints that are spread: states ahead of the row, each by its own, and crashes between any two slices.
+//! Checkpoints that are spread: states ahead of the row, each by its own, and crashes between any two slices and before what they stand for is durable.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -170,12 +170,14 @@ fn story(image: &Path, texts: &[Arc<Config>], halts: &[(Step, usize)], partition
 
 #[test]
 fn a_crash_between_any_two_slices_changes_nothing() {
-    use Step::{Checkpointed, Queued, Sliced};
+    use Step::{Checkpointed, PutOut, Queued, Sliced};
     let texts = [text(60, MORE)];
     let image = before(&texts[0]);
     let halts = [
         vec![(Queued, 0)],
         vec![(Sliced, 0)],
+        vec![(PutOut, 0), (PutOut, 3)],
+        vec![(PutOut, 8), (Sliced, 2)],
         vec![(Sliced, 1), (Sliced, 2)],
         vec![(Sliced, 6), (Queued, 2)],
         vec![(Checkpointed, 0), (Sliced, 0), (Sliced, 0)],
