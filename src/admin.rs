@@ -35,6 +35,9 @@ pub trait Readiness: Send + Sync + 'static {
     /// # Errors
     /// What does not take anything, for people: `the journal is being recovered`.
     fn ready(&self) -> Result<(), String>;
+
+    /// What lanes wait for while readings are taken; `None`: they run. Must not block.
+    fn lanes_wait(&self) -> Option<String>;
 }
 
 /// Answers requests for pages.
@@ -100,12 +103,18 @@ impl Admin {
 
     fn readyz(&self) -> Response {
         match self.readiness.ready() {
-            Ok(()) => Response::text(httpd::Status::OK, "ready\n"),
+            // Devices are served: nobody must be sent away from us.
+            Ok(()) => Response::text(httpd::Status::OK, self.remark()),
             Err(why) => {
                 let status = httpd::Status::SERVICE_UNAVAILABLE;
                 Response::problem(Problem::new(status, "/problems/not_ready", "Not Ready").detail(why))
             }
         }
+    }
+
+    fn remark(&self) -> String {
+        let wait = self.readiness.lanes_wait();
+        wait.map_or_else(|| "ready\n".to_owned(), |what| format!("ready, but lanes wait: {what}\n"))
     }
 }
 
@@ -113,7 +122,7 @@ impl Admin {
 mod tests {
     use super::*;
 
-    struct House(Result<(), String>);
+    struct House(Result<(), String>, Option<String>);
 
     impl StatusSource for House {
         fn status(&self) -> Status {
@@ -125,10 +134,14 @@ mod tests {
         fn ready(&self) -> Result<(), String> {
             self.0.clone()
         }
+
+        fn lanes_wait(&self) -> Option<String> {
+            self.1.clone()
+        }
     }
 
     fn admin(ready: Result<(), String>) -> Admin {
-        let house = Arc::new(House(ready));
+        let house = Arc::new(House(ready, None));
         Admin::new(Arc::new(Metrics::new()), house.clone(), house)
     }
 
@@ -172,6 +185,15 @@ mod tests {
             (&"/problems/not_ready".into(), &"readings failed: no space left".into())
         );
         assert_eq!(admin.page(&get("/healthz")).unwrap().status(), httpd::Status::OK);
+    }
+
+    #[test]
+    fn lanes_that_wait_are_no_reason_to_send_devices_away() {
+        let house = Arc::new(House(Ok(()), Some("the state store is being restored".into())));
+        let answer =
+            Admin::new(Arc::new(Metrics::new()), house.clone(), house).page(&get("/readyz")).unwrap();
+        assert_eq!(answer.status(), httpd::Status::OK);
+        assert_eq!(answer.body(), b"ready, but lanes wait: the state store is being restored\n".as_slice());
     }
 
     #[test]

@@ -319,6 +319,7 @@ pub async fn run(config: Config, origin: Origin) -> anyhow::Result<()> {
             // Processing that stands still must not look alive: whoever supervises us starts us anew.
             event = app.processing.next() => match event {
                 Event::Failed => break,
+                Event::StoreFails(why) => app.processing.mend(why).await,
                 Event::Opened(store) => app.processing.run(store, &app.config).await,
             },
             _ = hangup.recv() => app.reload(Mode::Apply).await.map(|_| ()).map_err(Broken::explained),

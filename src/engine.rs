@@ -33,7 +33,7 @@ mod restore;
 mod observe;
 
 pub use checkpoint::cursor_name;
-pub use lane::LaneError;
+pub use lane::{Fault, LaneError};
 pub use lanes::{Engine, EngineSettings, LaneView};
 
 /// Where a lane stands.

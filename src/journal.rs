@@ -18,6 +18,7 @@ mod budget;
 pub mod columns;
 mod core;
 mod dedup;
+mod emitted;
 pub mod disk;
 mod extents;
 pub mod frame;
@@ -167,6 +168,12 @@ impl Stream {
         self.budget.set(fraction_of_full);
     }
 
+    /// Waits until everything that was appended before is durable or refused, also what its sender gave up.
+    pub async fn settle(&self) {
+        // An error means that the writer is gone, having committed what waited.
+        let _ = self.writer.send(writer::Settle).await;
+    }
+
     /// Commits what waits and stops the writer.
     pub async fn close(&self) {
         // An error means that the writer is gone already.
@@ -196,8 +203,6 @@ pub struct Journal {
     pub results: Stream,
     /// Refused messages.
     pub dead_letters: Stream,
-    /// Per lane: every output caused by readings below this offset is in `results`.
-    pub emitted: BTreeMap<Arc<str>, Offset>,
     /// The last tick before this start, if there is one.
     pub last_clock: Option<Clock>,
     /// Who still needs what.
@@ -210,7 +215,7 @@ impl Journal {
     /// # Errors
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let Cores { id, readings, results, dead_letters, emitted, last_clock, pins } =
+        let Cores { id, readings, results, dead_letters, last_clock, pins, .. } =
             Cores::open(settings, metrics)?;
         let stream = |core: Core| {
             let shared = core.shared().clone();
@@ -223,10 +228,14 @@ impl Journal {
             readings: stream(readings),
             results: stream(results),
             dead_letters: stream(dead_letters),
-            emitted,
             last_clock,
             pins,
         })
+    }
+
+    /// By the cursor of a lane or birth: every output caused by records below the offset is durable in `results` now.
+    pub fn emitted(&self) -> BTreeMap<Arc<str>, Offset> {
+        self.results.shared.common.emitted.get()
     }
 
     /// The stream called `name`.

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::model::{Offset, StreamName};
 use crate::telemetry::facts::{Fact, StoreDumped};
 use crate::telemetry::{Metrics, clock};
@@ -29,6 +31,7 @@ mod marks;
 mod manifest;
 mod outside;
 mod opening;
+mod mending;
 mod dump;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -51,7 +54,7 @@ const BATCH_KEYS_MAX: usize = 1_000;
 /// The store. Calls block; none of them is on the path of an acknowledgement.
 ///
 /// After an error of the disk it is closed, and the next call opens it anew: when there is room again, the store
-/// works again. After damage every call fails until [`Self::rebuild`].
+/// works again. After damage every call fails until [`Self::mend`], but for what sinks commit: that is kept outside.
 pub struct Store {
     home: Home,
     state: Mutex<State>,
@@ -59,7 +62,9 @@ pub struct Store {
     outside: Mutex<Outside>,
     /// What the newest dump needs of the journal.
     dumped: Mutex<Option<Arc<Marks>>>,
-    found: Found,
+    found: Mutex<Found>,
+    /// Why it must be restored.
+    damage: watch::Sender<Option<String>>,
 }
 
 enum State {
@@ -104,12 +109,14 @@ impl Store {
     pub(crate) fn over(home: Home, manifest: Option<Manifest>) -> Result<Self, StoreError> {
         let Opened { ledger, outside, found } = opening::open(&home, manifest.unwrap_or_default())?;
         let state = Mutex::new(State::Open(Arc::new(ledger)));
-        Ok(Self { home, state, outside: Mutex::new(outside), dumped: Mutex::default(), found })
+        let outside = Mutex::new(outside);
+        let (dumped, found) = (Mutex::default(), Mutex::new(found));
+        Ok(Self { home, state, outside, dumped, found, damage: watch::Sender::new(None) })
     }
 
-    /// What opening found.
+    /// What opening found, or [`Self::mend`] since.
     pub fn found(&self) -> Found {
-        self.found
+        *lock(&self.found)
     }
 
     /// The state of `key`, if it has one.
@@ -174,15 +181,24 @@ impl Store {
     }
 
     /// Writes the cursor of a sink, which stands at `mark`. It is on disk when this returns, and a restored store
-    /// has it again.
+    /// has it again: so it is taken also while the store is damaged.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn put_sink(&self, name: &str, text: &str, mark: Mark) -> Result<(), StoreError> {
-        self.with(|ledger| {
-            put_cursor(ledger, name, text.as_bytes())?;
-            lock(&self.outside).commit(Entry { name: name.to_owned(), mark, text: text.to_owned() })
-        })
+        let entry = Entry { name: name.to_owned(), mark, text: text.to_owned() };
+        loop {
+            let put = self.with(|ledger| {
+                put_cursor(ledger, name, text.as_bytes())?;
+                lock(&self.outside).commit(entry.clone())
+            });
+            let Err(StoreError::Damaged(_)) = put else { return put };
+            // Held, so that restoring takes it over or has not begun.
+            let state = lock(&self.state);
+            if matches!(*state, State::Damaged(_)) {
+                return lock(&self.outside).commit(entry);
+            }
+        }
     }
 
     /// As [`Self::put_cursor`] for a lane's checkpoint, which stands at `mark`. From now on a store that does not
@@ -291,72 +307,6 @@ impl Store {
             lock(&self.dumped).get_or_insert_with(|| Arc::new(dump.header.marks));
         }
         Ok(self.dumped())
-    }
-
-    /// Why the store must be rebuilt; `None` while it is well.
-    pub fn damage(&self) -> Option<String> {
-        match &*lock(&self.state) {
-            State::Damaged(why) => Some(why.clone()),
-            State::Open(_) | State::Closed => None,
-        }
-    }
-
-    /// Sets a damaged store aside and restores it. Whoever works with it must have stopped, and begins again from
-    /// its cursor.
-    ///
-    /// # Errors
-    /// As [`Self::open_with`]; asked again, it begins anew.
-    pub fn rebuild(&self) -> Result<(), StoreError> {
-        let mut state = lock(&self.state);
-        let State::Damaged(why) = &*state else { return Ok(()) };
-        let mut outside = lock(&self.outside);
-        let opened = opening::rebuild(&self.home, outside.manifest.clone(), why)?;
-        *outside = opened.outside;
-        *state = State::Open(Arc::new(opened.ledger));
-        Ok(())
-    }
-
-    /// Works with the open store. After an error of the disk it is closed; the next call opens it anew, which fails
-    /// for as long as somebody else still works with the old one.
-    fn with<T>(&self, work: impl FnOnce(&Ledger) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let ledger = self.reopened()?;
-        let result = work(&ledger);
-        let after = match &result {
-            Err(StoreError::Damaged(why)) => self.condemned(why),
-            Err(StoreError::Full(_) | StoreError::Io(_)) => State::Closed,
-            Err(StoreError::Newer { .. }) | Ok(_) => return result,
-        };
-        let mut state = lock(&self.state);
-        if matches!(&*state, State::Open(current) if Arc::ptr_eq(current, &ledger)) {
-            *state = after;
-        }
-        result
-    }
-
-    fn reopened(&self) -> Result<Arc<Ledger>, StoreError> {
-        let mut state = lock(&self.state);
-        match &*state {
-            State::Open(ledger) => return Ok(ledger.clone()),
-            State::Damaged(why) => return Err(StoreError::Damaged(why.clone())),
-            State::Closed => {}
-        }
-        let manifest = lock(&self.outside).manifest.clone();
-        let checked = opening::check(&self.home, &manifest).inspect_err(|error| {
-            if let StoreError::Damaged(why) = error {
-                *state = self.condemned(why);
-            }
-        });
-        let ledger = Arc::new(checked?);
-        *state = State::Open(ledger.clone());
-        Ok(ledger)
-    }
-
-    /// Sees to it that the next start does not use the store either.
-    fn condemned(&self, why: &str) -> State {
-        if let Err(error) = self.home.medium.condemn(why) {
-            tracing::error!(%error, why, "cannot note that the state store is damaged");
-        }
-        State::Damaged(why.to_owned())
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Why nothing is taken at present; `None`: the gateway is ready.
     pub not_ready: Option<String>,
+    /// Why no lane runs at present; `None`: they run.
+    pub lanes_wait: Option<String>,
     /// What devices can reach, in the order of the configuration.
     pub listeners: Vec<ListenerStatus>,
     /// The journal's streams.

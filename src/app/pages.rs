@@ -52,8 +52,17 @@ impl Readiness for Overview {
             // Processing that waits for a full disk: intake cannot take anything either.
             None => match &*self.processing.borrow() {
                 View::Waits(why) => Err(why.clone()),
-                View::Starts | View::Runs(_) => Ok(()),
+                View::Starts | View::Restores(_) | View::Runs(_) => Ok(()),
             },
+        }
+    }
+
+    fn lanes_wait(&self) -> Option<String> {
+        match &*self.processing.borrow() {
+            View::Starts => Some("the state store is being opened".to_owned()),
+            View::Waits(why) => Some(why.clone()),
+            View::Restores(why) => Some(format!("the state store is being restored: {why}")),
+            View::Runs(_) => None,
         }
     }
 }
@@ -68,6 +77,7 @@ impl StatusSource for Overview {
             config_hash: config.hash.clone(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),
             not_ready: self.ready().err(),
+            lanes_wait: self.lanes_wait(),
             listeners: listening.iter().map(listener).collect(),
             streams: self.streams().map(|(name, stream)| self.stream(name, stream)).collect(),
             lanes: self.processing.borrow().lanes().iter().map(|lane| self.lane(lane)).collect(),

@@ -3,32 +3,41 @@
 //! It is started beside the listeners, because they need none of it: what they acknowledge is in the journal. A
 //! store that is damaged, slow to open or kept out by a full disk keeps processing waiting, not the devices. Where
 //! readers begin that are new is written down before the first listener opens ([`Manifest::begin_at`]).
+//!
+//! A store that turns out to be damaged while it is used ends the lanes where they are, as a crash would; it is set
+//! aside and restored, and lanes begin again from what it holds. Sinks go on meanwhile: they deliver what `results`
+//! holds, and their cursors are kept outside the store too.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::deliveries::Deliveries;
 use super::ports::cursor_name;
 use super::retention::{Gateway, Keeper};
 use super::{LANES_GRACE, Stage, engine_settings};
 use crate::config::Config;
-use crate::engine::{self, Engine, LaneView};
+use crate::engine::{self, Engine, Fault, LaneView};
 use crate::journal::{Journal, Stream};
 use crate::model::StreamName;
 use crate::store::{Found, Manifest, Mark, Past, Reader, Setup, Store, StoreError};
-use crate::telemetry::Metrics;
-use crate::telemetry::facts::{Fact, StoreDumpFailed};
+use crate::telemetry::facts::{Fact, LanesRestarted, StoreDumpFailed};
+use crate::telemetry::{Metrics, clock};
+
+mod opening;
+
+use opening::Opening;
 
 /// How long a start waits for processing before it says that it is ready without it.
 const START_GRACE: Duration = Duration::from_secs(1);
-/// How often opening is tried again while the disk is full.
-const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long lanes and a dump may take to end once the store is damaged.
+const ABANDON_GRACE: Duration = Duration::from_secs(30);
+/// A store that is at fault again so soon after it was restored is not the file's fault: whoever supervises us is
+/// to start us anew.
+const MEND_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// Time from one dump of the store to the next.
 const DUMP_EVERY: Duration = Duration::from_secs(300);
 
@@ -52,6 +61,8 @@ pub enum View {
     Starts,
     /// It cannot start: the disk is full.
     Waits(String),
+    /// Lanes wait until the store is restored: what was wrong with it.
+    Restores(String),
     /// It runs.
     Runs(Vec<LaneView>),
 }
@@ -69,22 +80,22 @@ pub struct Processing {
     metrics: Arc<Metrics>,
     view: watch::Sender<View>,
     state: State,
+    /// When lanes were last stopped to have the store mended.
+    mended_at: Option<Instant>,
 }
 
 enum State {
-    /// The store is being opened.
+    /// The store is being opened, or mended while sinks go on.
     Opens {
-        task: JoinHandle<Opened>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        opening: Opening,
+        deliveries: Option<Deliveries>,
     },
     Runs(Box<Running>),
     /// Starting it failed.
-    Failed,
+    Failed {
+        deliveries: Option<Deliveries>,
+    },
 }
-
-/// How opening the store ended; `None`: it was given up.
-type Opened = Option<Result<Arc<Store>, StoreError>>;
 
 /// What runs behind the journal.
 pub(super) struct Running {
@@ -98,6 +109,8 @@ pub(super) struct Running {
 pub(super) enum Event {
     /// The store is open: to be handed to [`Processing::run`].
     Opened(Result<Arc<Store>, StoreError>),
+    /// The store is at fault: to be handed to [`Processing::mend`].
+    StoreFails(String),
     /// A lane cannot go on.
     Failed,
 }
@@ -111,10 +124,9 @@ impl Processing {
         let Parts { config, journal, metrics, manifest } = parts;
         let view = watch::Sender::new(View::default());
         let setup = Setup { dir: state_dir(&config), journal: journal.id.clone(), metrics: metrics.clone() };
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (told, shown) = (stop.clone(), view.clone());
-        let task = tasks.spawn(async move { told.run_until_cancelled(open(&setup, manifest, &shown)).await });
-        let mut processing = Self { journal, metrics, view, state: State::Opens { task, tasks, stop } };
+        let open = move || Store::open_with(setup.clone(), manifest.clone()).map(Arc::new);
+        let state = State::Opens { opening: Opening::start(open, view.clone()), deliveries: None };
+        let mut processing = Self { journal, metrics, view, state, mended_at: None };
         if let Ok(Event::Opened(store)) = tokio::time::timeout(START_GRACE, processing.next()).await {
             processing.run(store, &config).await?;
         }
@@ -129,20 +141,60 @@ impl Processing {
     /// Waits for what somebody must see to. Cancel safe.
     pub(super) async fn next(&mut self) -> Event {
         match &mut self.state {
-            State::Opens { task, .. } => match task.await {
-                Ok(Some(opened)) => Event::Opened(opened),
-                Ok(None) => std::future::pending().await,
-                Err(panic) => Event::Opened(Err(StoreError::Damaged(panic.to_string()))),
+            State::Opens { opening, .. } => Event::Opened(opening.opened().await),
+            State::Runs(running) => tokio::select! {
+                biased;
+                why = running.store.damaged() => Event::StoreFails(why),
+                fault = running.engine.failed() => match fault {
+                    Fault::Store => Event::StoreFails("a lane cannot use it".to_owned()),
+                    Fault::Other => Event::Failed,
+                },
             },
-            State::Runs(running) => {
-                running.engine.failed().await;
-                Event::Failed
-            }
-            State::Failed => std::future::pending().await,
+            State::Failed { .. } => std::future::pending().await,
         }
     }
 
-    /// Starts deliveries, lanes and dumps on the opened store.
+    /// Stops the lanes where they are and begins to mend the store, which is at fault for the reason `why`; what
+    /// comes of it is an [`Event::Opened`].
+    ///
+    /// # Errors
+    /// That the store was mended a short while ago, or that lanes do not stop.
+    pub(super) async fn mend(&mut self, why: String) -> anyhow::Result<()> {
+        if let Some(at) = self.mended_at.filter(|at| at.elapsed() < MEND_AGAIN_AFTER) {
+            anyhow::bail!(
+                "state store: {why}, {:.0?} after it was restored: check disk and memory",
+                at.elapsed()
+            );
+        }
+        self.mended_at = Some(clock::monotonic());
+        let State::Runs(running) = std::mem::replace(&mut self.state, State::Failed { deliveries: None })
+        else {
+            return Ok(());
+        };
+        tracing::error!(why, "the state store fails: lanes stop until it is mended, intake and sinks go on");
+        self.view.send_replace(View::Restores(why));
+        let Running { store, engine, deliveries, dumps } = *running;
+        self.state = State::Failed { deliveries: Some(deliveries) };
+        store.hurry();
+        let ended = async {
+            engine.abandon().await;
+            dumps.end().await;
+        };
+        tokio::time::timeout(ABANDON_GRACE, ended).await.context("lanes do not let go of the state store")?;
+        let mend = move || store.mend().map(|_| store.clone());
+        let opening = Opening::start(mend, self.view.clone());
+        self.state = State::Opens { opening, deliveries: self.take_deliveries() };
+        Ok(())
+    }
+
+    fn take_deliveries(&mut self) -> Option<Deliveries> {
+        match &mut self.state {
+            State::Opens { deliveries, .. } | State::Failed { deliveries } => deliveries.take(),
+            State::Runs(_) => None,
+        }
+    }
+
+    /// Starts deliveries, unless they go on, lanes and dumps on the opened store.
     ///
     /// # Errors
     /// Why the store cannot be used, or a sink or a lane cannot start.
@@ -151,16 +203,23 @@ impl Processing {
         opened: Result<Arc<Store>, StoreError>,
         config: &Arc<Config>,
     ) -> anyhow::Result<()> {
-        self.state = State::Failed;
+        self.state = State::Failed { deliveries: self.take_deliveries() };
         let (store, journal, metrics) = (opened?, &self.journal, &self.metrics);
-        let deliveries = Deliveries::start(config, journal, &store, metrics).await?;
+        if let State::Failed { deliveries: deliveries @ None } = &mut self.state {
+            *deliveries = Some(Deliveries::start(config, journal, &store, metrics).await?);
+        }
         let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
+        let deliveries = self.take_deliveries().expect("started above, or before the store was mended");
+        let (journal, metrics) = (&self.journal, &self.metrics);
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
         let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());
         dumps.tasks.spawn(keeper.run(self.view.subscribe(), dumps.stop.clone()));
         self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps }));
         self.show();
+        if let Some(at) = self.mended_at {
+            LanesRestarted { took: at.elapsed() }.record(&self.metrics);
+        }
         Ok(())
     }
 
@@ -171,7 +230,10 @@ impl Processing {
     pub(super) fn running(&mut self) -> anyhow::Result<&mut Running> {
         match &mut self.state {
             State::Runs(running) => Ok(running),
-            State::Opens { .. } | State::Failed => {
+            State::Opens { deliveries: Some(_), .. } => {
+                anyhow::bail!("the state store is being restored: try again when lanes run")
+            }
+            State::Opens { .. } | State::Failed { .. } => {
                 anyhow::bail!("the state store is not open yet: try again when it is")
             }
         }
@@ -191,13 +253,15 @@ impl Processing {
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         match self.state {
             State::Runs(running) => running.stop(&self.metrics).await,
-            State::Opens { tasks, stop, .. } => {
-                stop.cancel();
-                tasks.close();
-                tasks.wait().await;
+            State::Opens { opening, deliveries } => {
+                opening.give_up().await;
+                stop_deliveries(deliveries).await;
                 Ok(())
             }
-            State::Failed => Ok(()),
+            State::Failed { deliveries } => {
+                stop_deliveries(deliveries).await;
+                Ok(())
+            }
         }
     }
 }
@@ -220,32 +284,15 @@ impl Running {
     }
 }
 
+async fn stop_deliveries(deliveries: Option<Deliveries>) {
+    if let Some(deliveries) = deliveries {
+        deliveries.stop().await;
+    }
+}
+
 /// The store's directory.
 pub fn state_dir(config: &Config) -> std::path::PathBuf {
     config.gateway.data_dir.join("state")
-}
-
-/// Opens the store, however long a full disk takes.
-async fn open(
-    setup: &Setup,
-    manifest: Option<Manifest>,
-    view: &watch::Sender<View>,
-) -> Result<Arc<Store>, StoreError> {
-    loop {
-        let (setup, manifest) = (setup.clone(), manifest.clone());
-        let opening = tokio::task::spawn_blocking(move || Store::open_with(setup, manifest));
-        let opened = opening.await.unwrap_or_else(|panic| Err(StoreError::Damaged(panic.to_string())));
-        match opened {
-            Err(error @ StoreError::Full(_)) => {
-                if matches!(*view.borrow(), View::Starts) {
-                    tracing::error!(%error, "processing waits for room on the disk");
-                }
-                view.send_replace(View::Waits(error.to_string()));
-                tokio::time::sleep(OPEN_AGAIN_AFTER).await;
-            }
-            opened => return opened.map(Arc::new),
-        }
-    }
 }
 
 /// Notes where readers begin that are new, before anything can come: they may start much later.
@@ -257,9 +304,10 @@ pub fn note_beginnings(
     journal: &Journal,
     manifest: &mut Option<Manifest>,
 ) -> Result<(), StoreError> {
+    let emitted = journal.emitted();
     let lane = |name: Arc<str>| Reader {
         name: engine::cursor_name(&name),
-        past: if journal.emitted.contains_key(&name) { Past::HasRun } else { Past::Unknown },
+        past: if emitted.contains_key(&name) { Past::HasRun } else { Past::Unknown },
     };
     let sink = |sink: &crate::config::Sink| Reader { name: cursor_name(&sink.name), past: Past::Unknown };
     let lanes = engine::plan::lanes(config).into_iter().map(lane);

@@ -1,16 +1,16 @@
 //! A lane's durable position: which records its saved states hold, and what else replay needs to begin there.
 //!
-//! States are written first, then this row; both are on disk when it is. States carry their own position, so a
-//! crash between the two is harmless: a state that is ahead skips what it has applied. The row also says which
+//! States are written first, slice by slice, then this row; all are on disk when it is. States carry their own
+//! position, so they may be ahead of the row, and a crash in between is harmless: such a state skips what it has applied. The row also says which
 //! text is in force at the position and which generations have joined the lane (`SEMANTICS` §7). A birth has a
 //! row of its own, under its own name.
 
 use std::sync::Arc;
 
 use crate::engine::generations::{BirthId, Member};
+use crate::engine::lane::Taken;
 use crate::engine::plan::LanePlan;
 use crate::engine::restore;
-use crate::engine::round::Saved;
 use crate::engine::watermarks::Watermarks;
 use crate::journal::Clock;
 use crate::model::bytes::{Input, Truncated, put_varint, put_zigzag};
@@ -25,7 +25,7 @@ const VERSION_BEFORE: u8 = 1;
 /// Where a lane stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Every record below it is in the saved states.
+    /// Every record below it is in the saved states; they may hold later ones.
     pub position: Offset,
     /// The last tick below it.
     pub clock: Clock,
@@ -121,8 +121,8 @@ impl Checkpoint {
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn save_states(plan: &LanePlan, store: &Store, states: &[Saved]) -> Result<(), StoreError> {
-    restore::write(plan, store, states)?;
+pub fn save_states(plan: &LanePlan, store: &Store, states: &Taken) -> Result<(), StoreError> {
+    restore::write(plan, store, states.iter())?;
     store.flush()
 }
 

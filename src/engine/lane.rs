@@ -1,7 +1,7 @@
 //! `LaneActor`: an isolated consumer of the journal with its own cursors.
 //!
 //! `emitted`: every output caused by readings below it is in `results`. `checkpoint`: every state is saved as of
-//! it. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
+//! it or further. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
 //! outputs whose cause lies below `emitted` were sent before and are suppressed.
 //!
 //! A lane follows the `Config` records it reads ([`change`]): up to one it computes the old text, from there on
@@ -15,13 +15,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::engine::checkpoint::Checkpoint;
 use crate::engine::generations::{BirthId, Member};
 use crate::engine::observe::Observer;
 use crate::engine::partition::{PartitionError, Partitions};
 use crate::engine::plan::LanePlan;
-use crate::engine::round::StateBytes;
 use crate::engine::texts::Texts;
 use crate::engine::watermarks::Watermarks;
 use crate::engine::{LaneStatus, restore};
@@ -37,10 +38,13 @@ pub(in crate::engine) mod quarantine;
 mod rebuild;
 mod save;
 mod seeds;
+mod spread;
 
 use birth::{Birth, Parent};
 use quarantine::Quarantines;
-use save::{Appended, Saving};
+use save::Appended;
+use spread::Saves;
+pub(in crate::engine) use spread::Taken;
 
 /// How long a refused append waits before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -60,6 +64,27 @@ pub enum LaneError {
     /// The journal is closed.
     #[error(transparent)]
     Refused(#[from] Refused),
+}
+
+/// What keeps lanes from going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store: with one that is mended they go on.
+    Store,
+    /// Something else.
+    Other,
+}
+
+impl LaneError {
+    /// What is at fault.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) | Self::Partition(PartitionError::Store(error)) if !error.is_newer() => {
+                Fault::Store
+            }
+            Self::Journal(_) | Self::Partition(_) | Self::Store(_) | Self::Refused(_) => Fault::Other,
+        }
+    }
 }
 
 /// What all lanes of an engine work with.
@@ -89,8 +114,12 @@ pub struct Ground {
     pub arbiter: ArbiterHandle,
     /// Ends the lanes once the journal is drained.
     pub stop: CancellationToken,
+    /// Ends the lanes where they are, as a crash would.
+    pub abandoned: CancellationToken,
+    /// Lanes, births and their work on the store that are under way.
+    pub under_way: TaskTracker,
     /// Told when a lane cannot go on.
-    pub failed: CancellationToken,
+    pub failed: watch::Sender<Option<Fault>>,
 }
 
 /// What a lane starts with. Its first checkpoint is written already.
@@ -153,10 +182,8 @@ struct Lane {
     appending: Option<(Appended, Offset)>,
     /// Every output caused below it is durable.
     emitted: Offset,
-    saving: Option<(Saving, Offset)>,
+    saves: Saves,
     checkpoint: Offset,
-    /// States of a save that failed: they go with the next one.
-    unsaved: BTreeMap<(u16, Arc<str>), StateBytes>,
     /// Readings that made sensors panic, since the checkpoint.
     quarantines: Quarantines,
     status: watch::Sender<LaneStatus>,
@@ -189,9 +216,8 @@ impl Lane {
             pending: OutputFrame::default(),
             appending: None,
             emitted: suppress_below,
-            saving: None,
+            saves: Saves::default(),
             checkpoint: position,
-            unsaved: BTreeMap::new(),
             quarantines,
             status,
         })
@@ -227,9 +253,17 @@ pub struct Running {
     pub ended: oneshot::Receiver<Result<(), LaneError>>,
 }
 
+/// A lane before it runs.
+struct Beginning {
+    start: Start,
+    done: oneshot::Sender<Result<(), LaneError>>,
+    /// It is under way from the moment it is spawned.
+    token: TaskTrackerToken,
+}
+
 /// Runs one lane.
 pub struct LaneActor {
-    lane: Option<(Start, oneshot::Sender<Result<(), LaneError>>)>,
+    lane: Option<Beginning>,
 }
 
 impl LaneActor {
@@ -242,8 +276,9 @@ impl LaneActor {
         let (done, ended) = oneshot::channel();
         let (status, shown) = watch::channel(LaneStatus::default());
         let arbiter = ground.arbiter.clone();
-        let start = Start { ground, cursor, parent, status };
-        Self::start_in_arbiter(&arbiter, |_| Self { lane: Some((start, done)) });
+        let token = ground.under_way.token();
+        let lane = Beginning { start: Start { ground, cursor, parent, status }, done, token };
+        Self::start_in_arbiter(&arbiter, |_| Self { lane: Some(lane) });
         Running { status: shown, ended }
     }
 }
@@ -252,15 +287,21 @@ impl Actor for LaneActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        let Some((start, done)) = self.lane.take() else { return };
+        let Some(Beginning { start, done, token }) = self.lane.take() else { return };
         let (name, failed) = (start.cursor.clone(), start.ground.failed.clone());
+        let abandoned = start.ground.abandoned.clone();
         let run = async move {
-            let ended = match Lane::open(start).await {
-                Ok(lane) => lane.run().await,
-                Err(error) => Err(error),
+            let run = async {
+                match Lane::open(start).await {
+                    Ok(lane) => lane.run().await,
+                    Err(error) => Err(error),
+                }
             };
+            let ended = abandoned.run_until_cancelled(run).await;
+            drop(token);
+            let Some(ended) = ended else { return };
             if let Err(error) = &ended {
-                failed.cancel();
+                failed.send_replace(Some(error.fault()));
                 tracing::error!(lane = &*name, %error, "lane stopped, its input stays in the journal");
             }
             // Nobody waits for a lane that ends before it is told to.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::checkpoint::{self, Checkpoint, cursor_name};
 use crate::engine::generations;
-use crate::engine::lane::{Ground, LaneActor, LaneError, Running};
+use crate::engine::lane::{Fault, Ground, LaneActor, LaneError, Running};
 use crate::engine::partition::Partitions;
 use crate::engine::plan::{self, LanePlan};
 use crate::engine::texts::{Naming, Texts};
@@ -89,14 +90,16 @@ impl Engine {
             results: journal.results.clone(),
             dead_letters: journal.dead_letters.clone(),
             journal_id: journal.id.clone(),
-            emitted: Arc::new(journal.emitted.clone()),
+            emitted: Arc::new(journal.emitted()),
             store: store.clone(),
             texts: Arc::new(Texts::new(config.clone(), journal.readings.durable())),
             metrics: metrics.clone(),
             checkpoint_every: settings.checkpoint_every,
             arbiter: Arbiter::new().handle(),
             stop: CancellationToken::new(),
-            failed: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            under_way: TaskTracker::new(),
+            failed: watch::Sender::new(None),
         };
         let mut engine = Self { ground, lanes: Vec::new() };
         for lane in plan::lanes(config) {
@@ -155,10 +158,12 @@ impl Engine {
         let Ground { readings, store, emitted, texts, .. } = &self.ground;
         let oldest = readings.oldest();
         let noted = store.begin(&cursor_name(lane), StreamName::Readings).map(|noted| noted.max(oldest));
-        let mut first =
-            First { config: config.clone(), oldest, now: noted.unwrap_or_else(|| readings.durable()) };
-        if let Some(emitted) = emitted.get(lane).filter(|_| store.found() != Found::Whole) {
-            match texts.first_naming(readings, lane, *emitted).await? {
+        let durable = readings.durable();
+        let mut first = First { config: config.clone(), oldest, now: noted.unwrap_or(durable) };
+        let is_lost = store.found() == Found::Restored || emitted.contains_key(lane);
+        if store.found() != Found::Whole && is_lost {
+            let end = emitted.get(lane).copied().unwrap_or(durable);
+            match texts.first_naming(readings, lane, end).await? {
                 Naming::Since(at, config) => first = First { config, oldest, now: at.plus(1) },
                 Naming::Unknown => first.now = oldest,
                 Naming::NoMore => {}
@@ -209,9 +214,11 @@ impl Engine {
         Ok(checkpoint.save(store, lane)?)
     }
 
-    /// Waits until a lane cannot go on.
-    pub async fn failed(&self) {
-        self.ground.failed.cancelled().await;
+    /// Waits until a lane cannot go on, and says what is at fault. Cancel safe.
+    pub async fn failed(&self) -> Fault {
+        let mut failed = self.ground.failed.subscribe();
+        let fault = failed.wait_for(Option::is_some).await.map(|fault| *fault);
+        fault.ok().flatten().expect("its sender is the engine's, which is borrowed")
     }
 
     /// The lanes as they are seen from outside.
@@ -219,6 +226,18 @@ impl Engine {
         let view =
             |lane: &RunningLane| LaneView { name: lane.name.clone(), status: lane.running.status.clone() };
         self.lanes.iter().filter(|lane| !self.ground.texts.is_retired(&lane.name)).map(view).collect()
+    }
+
+    /// Ends every lane where it is, as a crash would: nothing is saved. When this returns they do nothing any more,
+    /// neither with the store nor with `results`, and an engine on a mended store may start.
+    pub async fn abandon(self) {
+        let Ground { abandoned, under_way, results, arbiter, .. } = &self.ground;
+        abandoned.cancel();
+        under_way.close();
+        under_way.wait().await;
+        // What they had appended when they ended: how far they have put out is known from here on.
+        results.settle().await;
+        arbiter.stop();
     }
 
     /// Lets every lane finish what is durable, save its states and end; names and errors of those that failed.

@@ -13,6 +13,8 @@ use crate::engine::plan::LanePlan;
 use crate::engine::step::{Place, Rows, SensorState};
 use crate::engine::view::Views;
 use crate::engine::watermarks::{Trajectory, Watermarks};
+#[cfg(test)]
+use crate::engine::wheel::KeyRef;
 use crate::engine::wheel::Wheel;
 use crate::journal::{Clock, Record};
 use crate::model::{Batch, Offset};
@@ -48,6 +50,33 @@ impl Offline {
     /// What it computes.
     pub fn plan(&self) -> &LanePlan {
         &self.plan
+    }
+
+    /// The lane as a crash leaves it: `self` with the watermarks and the clock of `row`, and these states.
+    #[cfg(test)]
+    pub(in crate::engine) fn resumed(
+        mut self,
+        row: &Self,
+        states: impl Iterator<Item = (KeyRef, SensorState)>,
+    ) -> Self {
+        (self.watermarks, self.clock) = (row.watermarks.clone(), row.clock);
+        for (key, state) in states {
+            let (keying, clock) = (&self.plan.keyings[usize::from(key.0)], row.clock);
+            let Clock { wall, service_ns } = clock;
+            let place = Place { plan: &self.plan, keying, key: &key.1, service_ns, wall };
+            self.wheel.set(&key, &state.due(&place));
+            self.sensors[usize::from(key.0)].insert(key.1, state);
+        }
+        self
+    }
+
+    /// Every state.
+    #[cfg(test)]
+    pub(in crate::engine) fn states(&self) -> impl Iterator<Item = (KeyRef, &SensorState)> {
+        let keyings = self.sensors.iter().enumerate();
+        keyings.flat_map(|(at, sensors)| {
+            sensors.iter().map(move |(key, state)| ((at as u16, key.clone()), state))
+        })
     }
 
     /// Skips from now on the readings that `record` sets aside; other records change nothing.

@@ -63,6 +63,8 @@ pub struct Done {
     pub panicked: Vec<KeyRef>,
     /// Sensor actors running.
     pub active: usize,
+    /// Sensors that are still to hand over their states.
+    pub queued: usize,
 }
 
 /// A round for the sensors of this partition.
@@ -193,10 +195,11 @@ impl Partitions {
             partition.try_send(dispatch).map_err(|_| PartitionError::Gone)?;
             waiting.push(finished);
         }
-        let mut all = Done { collected: Collected::default(), panicked: Vec::new(), active: 0 };
+        let mut all = Done { collected: Collected::default(), panicked: Vec::new(), active: 0, queued: 0 };
         for finished in waiting {
             let done = finished.await.map_err(|_| PartitionError::Gone)??;
             all.active += done.active;
+            all.queued += done.queued;
             all.panicked.extend(done.panicked);
             all.collected.effects.merge(done.collected.effects);
             all.collected.saved.extend(done.collected.saved);

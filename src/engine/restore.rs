@@ -49,10 +49,10 @@ pub fn sleeping(
         observer.found_firing(wake.firing.iter().copied());
         hands[partition_of(&key.1, partitions)].push((key, wake.due));
         if renewed.len() >= RENEWED_MAX {
-            write(plan, store, &std::mem::take(&mut renewed))?;
+            write(plan, store, pairs(&std::mem::take(&mut renewed)))?;
         }
     }
-    write(plan, store, &renewed)?;
+    write(plan, store, pairs(&renewed))?;
     Ok(hands)
 }
 
@@ -77,10 +77,19 @@ fn renew(
     Ok(Some(wake))
 }
 
+/// Keys and states of `saved`.
+pub fn pairs(saved: &[Saved]) -> impl Iterator<Item = (&KeyRef, &StateBytes)> {
+    saved.iter().map(|Saved { key, bytes }| (key, bytes))
+}
+
 /// Writes `states` without waiting for the disk.
-pub fn write(plan: &LanePlan, store: &Store, states: &[Saved]) -> Result<(), StoreError> {
+pub fn write<'a>(
+    plan: &LanePlan,
+    store: &Store,
+    states: impl Iterator<Item = (&'a KeyRef, &'a StateBytes)>,
+) -> Result<(), StoreError> {
     let lane: &str = &plan.cursor;
-    store.put_states(states.iter().map(|Saved { key: (keying, key), bytes }| {
+    store.put_states(states.map(|((keying, key), bytes)| {
         let key = StateKey { lane, keying: plan.keyings[usize::from(*keying)].id, key };
         StateRow { key, state: &bytes.state, due: &bytes.wake }
     }))

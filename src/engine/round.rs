@@ -26,16 +26,19 @@ pub enum Work {
     /// The clock.
     Tick(Moment),
     /// States are to be saved.
-    Save(Idle),
+    Save(Ask),
 }
 
-/// What becomes of sensors that have done nothing for long when states are saved.
+/// Who is to hand over a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// They go to sleep: the store has their states.
-    Sleeps,
-    /// They stay: an earlier save failed, so the store may not have their states.
-    Stays,
+pub enum Ask {
+    /// Nobody yet: who has done something since is queued. Sensors that have done nothing for long go to sleep: the
+    /// store has their states, all that was handed over is written.
+    Begin,
+    /// The next so many of those that are queued, in the order of their keys.
+    Next(usize),
+    /// Everybody who has done something since, queued or not.
+    All,
 }
 
 /// A batch arranged for the sensors.

@@ -1,4 +1,4 @@
-//! The steps of a change that a crash may come between: tests stop a lane at each.
+//! The steps of a change and of a checkpoint that a crash may come between: tests stop a lane at each.
 
 /// What has just become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,14 @@ pub enum Step {
     Sown,
     /// A birth's first row.
     Conceived,
+    /// Not durable, but on its way: a frame of outputs.
+    PutOut,
+    /// Not durable, but decided: which sensors a checkpoint round is to save, and its row.
+    Queued,
+    /// The states of a slice of a round, and whatever they have put out. The row is not.
+    Sliced,
+    /// The row of a round.
+    Checkpointed,
     /// A birth's chunk is done; what it put out may be durable.
     Caught,
     /// The parent's states where it waits for its birth.

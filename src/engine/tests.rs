@@ -9,6 +9,7 @@ pub mod halts;
 mod lost;
 mod model;
 mod panics;
+mod spread;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dedup::Duplicates;
+use super::emitted;
 use super::group::{Group, Receipt, Work};
 use super::recall;
-use super::record::{Clock, OutputFrame, Record};
+use super::record::{Clock, Record};
 use super::retention::Limits;
 use super::segment::{SegmentWriter, Spare};
 use super::shared::Shared;
@@ -47,8 +48,6 @@ pub struct Core {
     segment: Option<SegmentWriter>,
     next: Offset,
     duplicates: Duplicates,
-    /// The latest `emitted` of all lanes: opens every `results` segment.
-    emitted: BTreeMap<Arc<str>, Offset>,
     failed_at: Option<Instant>,
     /// The next segment's file.
     spare: Spare,
@@ -64,12 +63,7 @@ pub struct Core {
 
 impl Core {
     /// A writer that goes on in `segment` at the stream's durable mark.
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        segment: SegmentWriter,
-        duplicates: Duplicates,
-        emitted: BTreeMap<Arc<str>, Offset>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, segment: SegmentWriter, duplicates: Duplicates) -> Self {
         let next = shared.durable();
         // The segment that recovery made says nothing of its own; a new stream has nothing to say.
         let opening_is_due = next > Offset(0);
@@ -78,7 +72,6 @@ impl Core {
             segment: Some(segment),
             next,
             duplicates,
-            emitted,
             failed_at: None,
             spare: Spare::default(),
             limits: None,
@@ -112,7 +105,7 @@ impl Core {
 
     fn try_commit(&mut self, works: Vec<Work>, now: Now) -> io::Result<Vec<Receipt>> {
         self.ready(now)?;
-        let news = News::of(&works, &self.emitted);
+        let news = News::of(&works);
         let opening = self.opening_is_due.then(|| Work::Record(self.opening()));
         let mut group = Group::new(&mut self.duplicates, self.next, now.wall);
         opening.into_iter().for_each(|opening| _ = group.add(opening));
@@ -135,7 +128,7 @@ impl Core {
     /// What a segment opens with.
     fn opening(&self) -> Record {
         let emitted = match self.shared.kind {
-            StreamName::Results => self.emitted.clone(),
+            StreamName::Results => self.shared.common.emitted.get(),
             StreamName::Readings | StreamName::DeadLetters => BTreeMap::new(),
         };
         Record::Opened { clock: self.shared.common.clock.get(), emitted }
@@ -144,7 +137,7 @@ impl Core {
     /// A group is durable: what it says counts from now on. Not earlier: the next segment opens with it, and must
     /// not promise what was not written.
     fn learn(&mut self, news: News, now: Now) {
-        self.emitted = news.emitted;
+        self.shared.common.emitted.merge(news.emitted);
         self.tells_all |= self.opening_is_due || news.clock.is_some();
         self.opening_is_due = false;
         if let Some(clock) = news.clock {
@@ -233,27 +226,21 @@ impl Core {
 
 /// What a group of works changes once it is durable.
 struct News {
-    emitted: BTreeMap<Arc<str>, Offset>,
+    emitted: emitted::Table,
     clock: Option<Clock>,
 }
 
 impl News {
-    fn of(works: &[Work], emitted: &BTreeMap<Arc<str>, Offset>) -> Self {
-        let mut news = Self { emitted: emitted.clone(), clock: None };
+    fn of(works: &[Work]) -> Self {
+        let mut news = Self { emitted: emitted::Table::new(), clock: None };
         for work in works {
             match work {
-                Work::Outputs(frame) => merge_emitted(&mut news.emitted, frame),
+                Work::Outputs(frame) => news.emitted.extend(frame.emitted.clone()),
                 Work::Record(record) => news.clock = recall::clock_in(record).or(news.clock),
                 Work::Readings(_) | Work::DeadLetters(_) => {}
             }
         }
         news
-    }
-}
-
-fn merge_emitted(table: &mut BTreeMap<Arc<str>, Offset>, frame: &OutputFrame) {
-    for (lane, offset) in &frame.emitted {
-        table.insert(lane.clone(), *offset);
     }
 }
 

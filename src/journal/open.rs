@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::dedup::{self, Duplicates};
 use super::disk::{self, Disk, RealDisk};
+use super::emitted::Emitted;
 use super::extents::{Extent, Extents, Opened};
 use super::last_clock::LastClock;
 use super::pins::Pins;
@@ -82,7 +83,7 @@ pub struct Cores {
     pub results: Core,
     /// Writes `dead-letters`.
     pub dead_letters: Core,
-    /// As [`super::Journal::emitted`].
+    /// As [`super::Journal::emitted`], when it was opened.
     pub emitted: BTreeMap<Arc<str>, Offset>,
     /// As [`super::Journal::last_clock`].
     pub last_clock: Option<Clock>,
@@ -112,8 +113,13 @@ impl Cores {
             metrics,
         )?;
         let clock = Arc::new(LastClock::new(last_clock.unwrap_or_default()));
-        let common = Common { metrics: metrics.clone(), clock, pins: Arc::default() };
-        let core = |opening: Opening| opening.core(settings, &emitted, &common);
+        let common = Common {
+            metrics: metrics.clone(),
+            clock,
+            emitted: Arc::new(Emitted::new(emitted.clone())),
+            pins: Arc::default(),
+        };
+        let core = |opening: Opening| opening.core(settings, &common);
         Ok(Self {
             pins: common.pins.clone(),
             id: id.into(),
@@ -148,12 +154,7 @@ impl Opening {
         Stored { folder: &self.folder, bases: &self.recovered.bases, next: self.recovered.next }
     }
 
-    fn core(
-        self,
-        settings: &Settings,
-        emitted: &BTreeMap<Arc<str>, Offset>,
-        common: &Common,
-    ) -> io::Result<Core> {
+    fn core(self, settings: &Settings, common: &Common) -> io::Result<Core> {
         let duplicates = match self.kind {
             StreamName::Results => Duplicates::default(),
             StreamName::Readings | StreamName::DeadLetters => remembered(&self.stored(), settings.remember)?,
@@ -164,7 +165,7 @@ impl Opening {
         let shared = Arc::new(Shared::new(kind, OnDisk { folder, extents, next }, common));
         JournalRecovered { stream: kind.as_str(), next_offset: next.0, took: started.elapsed() }
             .record(&common.metrics);
-        Ok(Core::new(shared, segment, duplicates, emitted.clone()))
+        Ok(Core::new(shared, segment, duplicates))
     }
 
     /// The segments as retention sees them: when earlier ones were begun is read once that matters.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Sizes;
+use super::emitted::Emitted;
 use super::extents::Extents;
 use super::last_clock::LastClock;
 use super::pins::Pins;
@@ -21,6 +22,7 @@ use crate::telemetry::handles::StreamMetrics;
 pub struct Common {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<LastClock>,
+    pub(super) emitted: Arc<Emitted>,
     pub(super) pins: Arc<Pins>,
 }
 

@@ -138,7 +138,7 @@ fn emitted_survives_restarts_that_write_nothing() {
     for _ in 0..4 {
         in_system(async {
             let journal = open(dir.path());
-            assert_eq!(journal.emitted, emitted);
+            assert_eq!(journal.emitted(), emitted);
             assert_eq!(
                 journal.readings.durable(),
                 Offset(9),
@@ -160,5 +160,46 @@ fn a_reader_waits_for_what_is_durable() {
             journal.readings.append(Work::Readings(burst(0..1, |_| Identity::None)))
         );
         assert_eq!(chunk.expect("reads").base, receipt.expect("appends").first);
+    });
+}
+
+/// A sender that is gone may have been heard: once the stream has settled, what it said counts.
+#[test]
+fn what_a_sender_gave_up_counts_once_the_stream_has_settled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    in_system(async {
+        let journal = open(dir.path());
+        for to in 1..=5 {
+            let emitted: BTreeMap<Arc<str>, Offset> = [("main".into(), Offset(to))].into();
+            let frame = Arc::new(OutputFrame { emitted: emitted.clone(), ..OutputFrame::default() });
+            let append = journal.results.append(Work::Outputs(frame));
+            // Polled once: it is on its way to the writer.
+            assert!(futures_util::FutureExt::now_or_never(append).is_none());
+            journal.results.settle().await;
+            assert_eq!(journal.emitted(), emitted);
+        }
+        journal.close().await;
+    });
+}
+
+/// A lane that puts out nothing any more is still in the table that the last segment opens with.
+#[test]
+fn a_segment_tells_how_far_every_lane_has_put_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let table = |lanes: &[(&str, u64)]| -> BTreeMap<Arc<str>, Offset> {
+        lanes.iter().map(|(lane, to)| (Arc::from(*lane), Offset(*to))).collect()
+    };
+    for (lane, to) in [("quiet", 9), ("main", 3), ("main", 7), ("main", 12)] {
+        in_system(async {
+            let journal = open(dir.path());
+            let frame = OutputFrame { emitted: table(&[(lane, to)]), ..OutputFrame::default() };
+            journal.results.append(Work::Outputs(Arc::new(frame))).await.expect("written");
+            journal.close().await;
+        });
+    }
+    in_system(async {
+        let journal = open(dir.path());
+        assert_eq!(journal.emitted(), table(&[("quiet", 9), ("main", 12)]));
+        journal.close().await;
     });
 }

@@ -45,6 +45,13 @@ impl Message for Append {
     type Result = ();
 }
 
+/// Commits what waits.
+pub struct Settle;
+
+impl Message for Settle {
+    type Result = ();
+}
+
 /// Commits what waits and stops the writer.
 pub struct Close;
 
@@ -138,6 +145,14 @@ impl Handler<Retain> for JournalActor {
         if !std::mem::replace(&mut self.trims, true) {
             ctx.run_interval(TRIM_EVERY, |actor, _| actor.core.trim(Now::read()));
         }
+    }
+}
+
+impl Handler<Settle> for JournalActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Settle, _: &mut Context<Self>) {
+        self.commit();
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 pub use disk::DiskLevelChanged;
 pub use retention::{LeftBehind, SegmentRemoved};
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
-pub use store::{StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};
+pub use store::{LanesRestarted, StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};
 
 use super::Metrics;
 use crate::model::Reason;

@@ -113,6 +113,8 @@ metrics! {
 
     store_damaged: counter("forebay_store_damaged_total", []) -> IntCounter,
         "State stores found damaged, set aside and restored.";
+    lanes_restarted: counter("forebay_lanes_restarted_total", []) -> IntCounter,
+        "Times that lanes began again on a mended state store while the gateway ran.";
     store_dump_seconds: histogram("forebay_store_dump_seconds", [], SECONDS) -> Histogram,
         "Seconds of each dump of the state store.";
     store_dump_failures: counter("forebay_store_dump_failures_total", []) -> IntCounter,

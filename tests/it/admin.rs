@@ -30,6 +30,10 @@ impl Readiness for Snapshot {
     fn ready(&self) -> Result<(), String> {
         self.0.not_ready.clone().map_or(Ok(()), Err)
     }
+
+    fn lanes_wait(&self) -> Option<String> {
+        self.0.lanes_wait.clone()
+    }
 }
 
 /// Never reloads.
@@ -58,6 +62,7 @@ fn snapshot() -> Status {
         config_hash: "fc380f407651a0fb".into(),
         uptime_seconds: 273_600.0,
         not_ready: None,
+        lanes_wait: None,
         listeners: vec![listener("mqtt", "mqtt", "127.0.0.1:1883"), listener("field", "coap", "[::1]:5683")],
         streams: vec![stream("readings", 1_234_567, false), stream("results", 4_321, true)],
         lanes: vec![LaneStatus {

@@ -180,6 +180,11 @@ impl Site {
         kill_process(Pid::from_child(child), signal).unwrap();
     }
 
+    /// Waits for its end, which nobody asked for.
+    pub fn exited(&mut self) -> ExitStatus {
+        self.reap()
+    }
+
     /// Waits for its end.
     fn reap(&mut self) -> ExitStatus {
         let child = self.daemon.as_mut().expect("the daemon runs");

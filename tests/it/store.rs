@@ -1,10 +1,14 @@
-//! The real daemon with a state store that is damaged, lost or from the future.
+//! The real daemon with a state store that is damaged, also while it runs, lost or from the future.
+
+mod running;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+
+use forebay::store::{StateKey, StateRow, Store};
 
 use crate::harness::rows::assert_ids_unique;
 use crate::harness::{Site, eventually_or, http};
@@ -123,4 +127,28 @@ fn a_store_of_a_newer_program_is_left_alone() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("manifest has format 1000, this program reads up to"), "{said}");
     assert!(bytes_below(&site.path("data")) == before, "something was touched");
+}
+
+/// What no waiting and no restoring mends ends the process, for whoever supervises it to see.
+#[test]
+fn a_lane_that_cannot_go_on_ends_the_daemon_with_1() {
+    let mut site = Site::run(TENS);
+    (0..3).for_each(|second| post(&site, second));
+    site.stop();
+    {
+        let store = Store::open(&site.path("data/state")).unwrap();
+        let keys = store.keys("main").unwrap();
+        let states = keys.iter().map(|(keying, key)| StateRow {
+            key: StateKey { lane: "main", keying: *keying, key },
+            state: b"from nowhere",
+            due: b"from nowhere",
+        });
+        store.put_states(states).unwrap();
+        store.flush().unwrap();
+    }
+    site.spawn();
+    let status = site.exited();
+    assert_eq!(status.code(), Some(1), "{status}");
+    let log = site.log();
+    assert!(log.contains("lane main: state of \\\"a\\\""), "the last word says which lane, and why");
 }

@@ -55,7 +55,11 @@ pub fn show(status: &Status) -> String {
 }
 
 fn head(status: &Status) -> String {
-    let ready = status.not_ready.as_ref().map_or("ready".to_owned(), |why| format!("NOT READY: {why}"));
+    let ready = match (&status.not_ready, &status.lanes_wait) {
+        (Some(why), _) => format!("NOT READY: {why}"),
+        (None, Some(what)) => format!("ready, LANES WAIT: {what}"),
+        (None, None) => "ready".to_owned(),
+    };
     format!(
         "gateway {}, version {}, configuration {}, up {}, {} free on disk, {ready}\n",
         status.gateway,

@@ -78,9 +78,10 @@ impl Parent {
         *self.held.borrow() == Some(position)
     }
 
-    /// Tells the parent once a birth at `position` is near.
+    /// Tells the parent once a birth at `position` is near. After a crash it may be ahead: its checkpoint was later
+    /// than the parent's, which must come as far first.
     pub(super) fn approach(&self, position: Offset) {
-        if self.limit().0.saturating_sub(position.0) <= NEAR_RECORDS {
+        if self.limit().0.checked_sub(position.0).is_some_and(|behind| behind <= NEAR_RECORDS) {
             self.near.cancel();
         }
     }

@@ -3,9 +3,13 @@
 //! Waiting happens in one place, [`Lane::run`]; everything else changes state.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior};
 
 use super::birth::{Heard, Parent, heard};
 use super::rebuild::{Rebuilt, rebuild};
+use super::spread;
 use super::{Lane, LaneError};
 use crate::alert::Moment;
 use crate::engine::checkpoint;
@@ -27,14 +31,16 @@ pub(super) struct Rounded {
     pub(super) saved: Vec<Saved>,
     /// How many sensors panicked.
     pub(super) panicked: usize,
+    /// How many are still to hand over their states.
+    pub(super) queued: usize,
 }
 
 impl Lane {
     /// Pulls until told to stop and everything durable is done; then saves everything. A birth pulls until it meets
     /// its parent, or leaves the rest to the next start.
     pub(super) async fn run(mut self) -> Result<(), LaneError> {
-        let mut checkpoints = tokio::time::interval(self.duty.ground.checkpoint_every);
-        checkpoints.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let every = self.duty.ground.checkpoint_every;
+        let (mut checkpoints, mut slices) = (ticks(every), ticks(spread::slice_every(every)));
         checkpoints.tick().await;
         self.show();
         self.bear().await?;
@@ -48,10 +54,11 @@ impl Lane {
             tokio::select! {
                 biased;
                 appended = wait(&mut self.appending) => self.on_appended(appended)?,
-                saved = wait(&mut self.saving) => self.on_saved(saved),
+                saved = wait(&mut self.saves.writing) => self.on_saved(saved).await,
                 // Before the input, which under load is always ready.
                 () = stop.cancelled() => break,
-                _ = checkpoints.tick() => self.save().await?,
+                _ = checkpoints.tick() => self.begin_checkpoint().await?,
+                _ = slices.tick(), if self.saves.is_under_way() => self.take_slice().await?,
                 news = heard(&mut self.birth) => match news {
                     Heard::Near => self.meet().await?,
                     Heard::Ended => self.end_birth().await?,
@@ -109,9 +116,7 @@ impl Lane {
         while let Some(chunk) = self.reader.try_next().await? {
             self.process(chunk).await?;
         }
-        self.saved().await;
         self.save().await?;
-        self.saved().await;
         self.end_birth().await
     }
 
@@ -181,7 +186,7 @@ impl Lane {
         keys: Vec<Vec<(u16, u32)>>,
     ) -> Result<Rounded, LaneError> {
         let done = self.duty.ground.partitions.round(self.duty.number, &work, keys).await?;
-        let (mut effects, panicked) = (done.collected.effects, done.panicked.len());
+        let (mut effects, panicked, queued) = (done.collected.effects, done.panicked.len(), done.queued);
         if panicked > 0 {
             effects.merge(self.put_back(&work, done.panicked).await?);
             effects.sort();
@@ -193,7 +198,7 @@ impl Lane {
             self.pending.causes.push(emission.cause);
             self.pending.outputs.push(emission.output);
         }
-        Ok(Rounded { saved: done.collected.saved, panicked })
+        Ok(Rounded { saved: done.collected.saved, panicked, queued })
     }
 
     /// Sets aside what made sensors panic in this round and puts them back without it; what they put out then.
@@ -213,6 +218,12 @@ impl Lane {
         self.duty.ground.partitions.restore(self.duty.number, sensors).await?;
         Ok(effects)
     }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// The future in `slot` with what stands beside it; never, if there is none. Cancel safe.

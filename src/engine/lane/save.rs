@@ -1,23 +1,25 @@
 //! What makes a lane's work durable: outputs go to `results`, states to the store, in this order.
 //!
-//! At most one append and one save are under way; outputs that come meanwhile form the next frame.
+//! At most one append is under way; outputs that come meanwhile form the next frame. From time to time states are
+//! saved beside the lane's work ([`super::spread`]); here everything is saved at once, where the lane turns over or
+//! ends.
 
 use std::sync::Arc;
 
-use super::pull::{Rounded, wait};
+use super::pull::wait;
 use super::{Lane, LaneError, RETRY_AFTER, keep};
 use crate::engine::checkpoint::{self, Checkpoint};
 use crate::engine::generations::{BirthId, Member};
 use crate::engine::partition::PartitionError;
 use crate::engine::plan::LanePlan;
-use crate::engine::round::{Idle, Saved, StateBytes, Work};
+use crate::engine::round::Ask;
+use crate::engine::steps::{Step, reached};
 use crate::engine::watermarks::Watermarks;
 use crate::journal::{Refused, Work as Append};
 use crate::model::Offset;
 use crate::store::StoreError;
 
 pub(super) type Appended = std::pin::Pin<Box<dyn Future<Output = Result<(), Refused>>>>;
-pub(super) type Saving = tokio::task::JoinHandle<Result<(), StoreError>>;
 
 /// What a lane computes from its position on.
 pub(super) struct Next {
@@ -28,9 +30,11 @@ pub(super) struct Next {
 }
 
 impl Lane {
-    /// Hands pending outputs to the journal, one frame at a time: what comes meanwhile forms the next one.
+    /// Hands pending outputs to the journal, one frame at a time: what comes meanwhile forms the next one. Where states
+    /// wait for it, a frame says that there were none.
     pub(super) fn append(&mut self) {
-        if self.appending.is_none() && !self.pending.outputs.is_empty() {
+        let is_wanted = !self.pending.outputs.is_empty() || self.saves.wait_for_more_than(self.emitted);
+        if self.appending.is_none() && is_wanted {
             self.append_now();
         }
     }
@@ -40,8 +44,11 @@ impl Lane {
         let mut frame = std::mem::take(&mut self.pending);
         let own = std::iter::once(&self.duty.plan.cursor);
         frame.emitted.extend(own.chain(&self.taken_in).map(|cursor| (cursor.clone(), position)));
-        let (frame, results) = (Arc::new(frame), self.duty.ground.results.clone());
-        let append = async move { keep(&results, || Append::Outputs(frame.clone())).await };
+        let (frame, ground) = (Arc::new(frame), self.duty.ground.clone());
+        let append = async move {
+            reached(&ground, Step::PutOut).await;
+            keep(&ground.results, || Append::Outputs(frame.clone())).await
+        };
         self.appending = Some((Box::pin(append), position));
     }
 
@@ -52,6 +59,7 @@ impl Lane {
         self.appending = None;
         appended?;
         self.emitted = position;
+        self.write_due();
         Ok(())
     }
 
@@ -67,49 +75,34 @@ impl Lane {
         Ok(())
     }
 
-    /// Saves the states as of now: first their outputs become durable, then they are written beside the lane's work.
+    /// Saves everything as of now; if the disk refuses, the old checkpoint holds on.
     pub(super) async fn save(&mut self) -> Result<(), LaneError> {
-        let position = self.reader.position();
-        if self.saving.is_some() || (position == self.checkpoint && self.unsaved.is_empty()) {
-            return Ok(());
-        }
-        let idle = if self.unsaved.is_empty() { Idle::Sleeps } else { Idle::Stays };
-        if self.collect_states(idle).await? > 0 {
-            // A state is missing, so the old checkpoint holds on.
+        self.end_round().await;
+        let is_new = self.reader.position() != self.checkpoint || !self.saves.taken.is_empty();
+        if !is_new || self.collect_states().await? > 0 {
             return Ok(());
         }
         self.settle().await?;
-        let (plan, store) = (self.duty.plan.clone(), self.duty.ground.store.clone());
-        let (states, checkpoint) = (self.states(), self.checkpoint_with(&self.present()));
-        let saving = tokio::task::spawn_blocking(move || {
-            checkpoint::save_states(&plan, &store, &states)?;
-            checkpoint.save(&store, &plan.cursor)
-        });
-        self.saving = Some((saving, position));
+        let row = self.checkpoint_with(&self.present());
+        self.write(Some(row));
+        self.end_round().await;
         Ok(())
-    }
-
-    /// Waits for the save under way.
-    pub(super) async fn saved(&mut self) {
-        if let Some((saving, position)) = self.saving.take() {
-            self.on_saved((saving.await, position));
-        }
     }
 
     /// Saves everything as of now, however long the disk takes to recover; from here on the lane computes `next`.
     pub(super) async fn rest(&mut self, next: &Next) -> Result<(), LaneError> {
-        self.saved().await;
-        while self.collect_states(Idle::Stays).await? > 0 {}
+        self.end_round().await;
+        while self.collect_states().await? > 0 {}
         self.settle().await?;
         let position = self.reader.position();
         let (plan, store) = (self.duty.plan.clone(), self.duty.ground.store.clone());
-        let (states, checkpoint) = (self.states(), self.checkpoint_with(next));
+        let (states, checkpoint) = (self.saves.taken.clone(), self.checkpoint_with(next));
         self.persist(move || {
             checkpoint::save_states(&plan, &store, &states)?;
             Ok(checkpoint.save(&store, &plan.cursor)?)
         })
         .await?;
-        self.unsaved.clear();
+        self.saves.taken = Arc::default();
         self.checkpoint = position;
         self.quarantines.forget(position);
         Ok(())
@@ -151,7 +144,7 @@ impl Lane {
         let work = Arc::new(work);
         loop {
             let attempt = work.clone();
-            let done = tokio::task::spawn_blocking(move || attempt()).await;
+            let done = self.duty.ground.under_way.spawn_blocking(move || attempt()).await;
             let error = match done.map_err(std::io::Error::other)? {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
@@ -165,38 +158,8 @@ impl Lane {
         }
     }
 
-    /// Has the sensors hand over their states; how many panicked, whose states are missing.
-    async fn collect_states(&mut self, idle: Idle) -> Result<usize, LaneError> {
-        let nobody = vec![Vec::new(); self.duty.ground.partitions.count()];
-        let Rounded { saved, panicked } = self.round(Arc::new(Work::Save(idle)), nobody).await?;
-        self.unsaved.extend(saved.into_iter().map(|Saved { key, bytes }| (key, bytes)));
-        Ok(panicked)
-    }
-
-    fn states(&self) -> Vec<Saved> {
-        let state = |(key, bytes): (&_, &StateBytes)| Saved { key: Clone::clone(key), bytes: bytes.clone() };
-        self.unsaved.iter().map(state).collect()
-    }
-
-    pub(super) fn on_saved(
-        &mut self,
-        (saved, position): (Result<Result<(), StoreError>, tokio::task::JoinError>, Offset),
-    ) {
-        self.saving = None;
-        let saved = saved.map_err(|error| error.to_string());
-        match saved.and_then(|saved| saved.map_err(|error| error.to_string())) {
-            Ok(()) => {
-                self.unsaved.clear();
-                self.checkpoint = position;
-                self.quarantines.forget(position);
-            }
-            Err(error) => {
-                tracing::error!(
-                    lane = &*self.duty.plan.cursor,
-                    error,
-                    "checkpoint failed, the old one holds on"
-                );
-            }
-        }
+    /// Has all sensors hand over their states; how many panicked, whose states are missing.
+    async fn collect_states(&mut self) -> Result<usize, LaneError> {
+        Ok(self.ask(Ask::All).await?.panicked)
     }
 }

@@ -108,7 +108,7 @@ impl<'a> Rows<'a> {
     }
 
     fn write(&mut self) -> Result<(), PartitionError> {
-        restore::write(self.plan, self.store, &self.saved)?;
+        restore::write(self.plan, self.store, restore::pairs(&self.saved))?;
         self.saved.clear();
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! One lane's sensors in one partition: who runs, who sleeps, who is to be woken when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -7,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Done, PartitionError, Touched};
 use crate::engine::plan::LanePlan;
-use crate::engine::round::{Collected, Idle, Round, SharedRows, Work};
+use crate::engine::round::{Ask, Collected, Round, SharedRows, Work};
 use crate::engine::sensor::{Apply, SensorActor};
 use crate::engine::step::{Due, Place, SensorState};
 use crate::engine::watermarks::Trajectory;
@@ -21,15 +22,20 @@ pub(super) struct Share {
     store: Arc<Store>,
     /// Per grouping.
     sensors: Vec<FxHashMap<Arc<str>, Entry>>,
+    /// Sensors that did something since they handed over their state and are not queued. Sorted as rows are in the
+    /// store: those of one slice lie together there.
+    dirty: BTreeSet<KeyRef>,
+    /// Sensors that are to hand over their state.
+    queue: BTreeSet<KeyRef>,
     pub(super) wheel: Wheel,
     idle_saves: u64,
-    /// Rounds with [`Work::Save`] so far.
+    /// Rounds with [`Ask::Begin`] so far.
     saves: u64,
 }
 
 struct Entry {
     addr: Addr<SensorActor>,
-    /// Whether it did something since its state was last saved.
+    /// Whether it did something since it handed over its state: then it is dirty or queued.
     is_dirty: bool,
     /// The save it did something before last.
     busy_at: u64,
@@ -39,7 +45,8 @@ impl Share {
     pub(super) fn new(plan: Arc<LanePlan>, store: Arc<Store>, idle_saves: u64) -> Self {
         let sensors = plan.keyings.iter().map(|_| FxHashMap::default()).collect();
         let wheel = Wheel::new(plan.source_scoped.len());
-        Self { plan, store, sensors, wheel, idle_saves, saves: 0 }
+        let (dirty, queue) = (BTreeSet::new(), BTreeSet::new());
+        Self { plan, store, sensors, dirty, queue, wheel, idle_saves, saves: 0 }
     }
 
     /// The sensors of a round.
@@ -49,7 +56,15 @@ impl Share {
             Work::Tick(moment) => {
                 self.wheel.take_timers(moment.service_ns).into_iter().map(|key| (key, 0..0)).collect()
             }
-            Work::Save(idle) => self.take_dirty(*idle),
+            Work::Save(Ask::Begin) => {
+                self.queue();
+                Vec::new()
+            }
+            Work::Save(Ask::Next(count)) => self.take_queued(*count),
+            Work::Save(Ask::All) => {
+                self.queue.append(&mut self.dirty);
+                self.take_queued(usize::MAX)
+            }
         }
     }
 
@@ -67,18 +82,25 @@ impl Share {
         touched
     }
 
-    /// Sensors with something new, and goodbye to those that have been idle long enough.
-    fn take_dirty(&mut self, idle: Idle) -> Vec<Touched> {
+    /// Queues the sensors with something new, and goodbye to those that have been idle long enough.
+    fn queue(&mut self) {
         self.saves += 1;
         let (saves, idle_saves) = (self.saves, self.idle_saves);
+        for sensors in &mut self.sensors {
+            sensors.retain(|_, entry| entry.is_dirty || saves - entry.busy_at <= idle_saves);
+        }
+        self.queue.append(&mut self.dirty);
+    }
+
+    fn take_queued(&mut self, count: usize) -> Vec<Touched> {
         let mut touched = Vec::new();
-        for (keying, sensors) in self.sensors.iter_mut().enumerate() {
-            if idle == Idle::Sleeps {
-                sensors.retain(|_, entry| entry.is_dirty || saves - entry.busy_at <= idle_saves);
-            }
-            for (key, entry) in sensors.iter_mut().filter(|(_, entry)| entry.is_dirty) {
-                entry.is_dirty = false;
-                touched.push(((keying as u16, key.clone()), 0..0));
+        while touched.len() < count
+            && let Some(key) = self.queue.pop_first()
+        {
+            // One that has panicked may be gone.
+            let entry = self.sensors[usize::from(key.0)].get_mut(&key.1);
+            if entry.is_some_and(|entry| std::mem::take(&mut entry.is_dirty)) {
+                touched.push((key, 0..0));
             }
         }
         touched
@@ -94,13 +116,15 @@ impl Share {
         for (key, rows) in burst {
             let saves = self.saves;
             let entry = self.entry(key, position)?;
-            if !is_save {
-                entry.is_dirty = true;
-                entry.busy_at = saves;
-            }
             let apply = Apply { round: round.clone(), rows: rows.clone() };
             // A refused message means that the sensor is gone: noticed after the round.
             let _ = entry.addr.try_send(apply);
+            if !is_save {
+                entry.busy_at = saves;
+                if !std::mem::replace(&mut entry.is_dirty, true) {
+                    self.dirty.insert(key.clone());
+                }
+            }
         }
         Ok(())
     }
@@ -121,6 +145,7 @@ impl Share {
     pub(super) fn adopt(&mut self, key: KeyRef, state: SensorState) {
         let addr = SensorActor::spawn(self.plan.clone(), key.clone(), state);
         let entry = Entry { addr, is_dirty: true, busy_at: self.saves };
+        self.dirty.insert(key.clone());
         self.sensors[usize::from(key.0)].insert(key.1, entry);
     }
 
@@ -142,7 +167,8 @@ impl Share {
                 panicked.push(key);
             }
         }
-        Done { collected, panicked, active: self.sensors.iter().map(FxHashMap::len).sum() }
+        let active = self.sensors.iter().map(FxHashMap::len).sum();
+        Done { collected, panicked, active, queued: self.queue.len() }
     }
 }
 

@@ -180,7 +180,7 @@ fn story(image: &Path, texts: &[Arc<Config>], halts: &[(Step, usize)], what: usi
     });
 }
 
-fn copied(from: &Path) -> tempfile::TempDir {
+pub(super) fn copied(from: &Path) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     copy(from, dir.path());
     dir

@@ -15,7 +15,7 @@ use crate::model::{Offset, Output, Timestamp, Value};
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
-fn text(rules: Rules) -> String {
+pub(super) fn text(rules: Rules) -> String {
     let Rules { size_ms, offset_ms, delay_ms, lateness_ms, .. } = rules;
     let optional =
         |key: &str, ms: Option<i64>| ms.map_or(String::new(), |ms| format!(", {key} = \"{ms}ms\""));
@@ -38,7 +38,7 @@ select = {{ n = "count()", values = "count(x)", sum = "sum(x)", avg = "avg(x)", 
     )
 }
 
-fn rules() -> impl Strategy<Value = Rules> {
+pub(super) fn rules() -> impl Strategy<Value = Rules> {
     let from = prop_oneof![Just(["plant"].as_slice()), Just(["plant", "yard"].as_slice())];
     let times = (1..40_i64, 0..40_i64, 0..30_i64, prop_oneof![Just(0), 1..50_i64]);
     let limits = (proptest::option::of(1..60_i64), proptest::option::of(1..200_i64));
@@ -61,7 +61,7 @@ fn rules() -> impl Strategy<Value = Rules> {
 }
 
 /// Time goes on by a few milliseconds an event, from before the epoch to after it; readings lie around it.
-fn events() -> impl Strategy<Value = Vec<Event>> {
+pub(super) fn events() -> impl Strategy<Value = Vec<Event>> {
     let reading = (0..4_usize, any::<bool>(), -60 * NANOS_PER_MILLI..40 * NANOS_PER_MILLI, x());
     let reading = reading.prop_map(|reading| (Some(reading), 0));
     let tick = (-100..20_i64).prop_map(|behind_ms| (None, behind_ms));

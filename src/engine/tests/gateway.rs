@@ -26,6 +26,7 @@ pub(super) struct Gateway {
     pub(super) metrics: Arc<Metrics>,
     pub(super) store: Arc<Store>,
     engine: Engine,
+    settings: EngineSettings,
 }
 
 /// Runs `future` in a system of its own; every thread of it is told to end afterwards.
@@ -49,9 +50,19 @@ impl Gateway {
         settings: EngineSettings,
         halt: Option<(Step, usize)>,
     ) -> Self {
-        let metrics = Arc::new(Metrics::new());
         // The threads of the gateway before may still hold it.
         let store = Arc::new(eventually(async || Store::open(&dir.join("state")).ok()).await);
+        Self::start_on(store, (dir, config), settings, halt).await
+    }
+
+    /// As [`Self::start_halting`], on this store.
+    pub(super) async fn start_on(
+        store: Arc<Store>,
+        (dir, config): (&Path, &Arc<Config>),
+        settings: EngineSettings,
+        halt: Option<(Step, usize)>,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new());
         let known = Manifest::read(&dir.join("state")).unwrap();
         let settings_of_journal = journal::Settings {
             floors: known.map_or_else(Default::default, |known| {
@@ -66,7 +77,16 @@ impl Gateway {
         }
         name(&journal, config).await;
         let engine = Engine::start(config, &journal, &store, &metrics, settings).await.unwrap();
-        Self { journal, metrics, store, engine }
+        Self { journal, metrics, store, engine, settings }
+    }
+
+    /// Ends the lanes where they are, mends the store and starts them again under `config`, as the application does.
+    pub(super) async fn mended(self, config: &Arc<Config>) -> Self {
+        let Self { journal, metrics, store, engine, settings } = self;
+        tokio::time::timeout(PATIENCE, engine.abandon()).await.expect("lanes let go");
+        store.mend().unwrap();
+        let engine = Engine::start(config, &journal, &store, &metrics, settings).await.unwrap();
+        Self { journal, metrics, store, engine, settings }
     }
 
     /// Waits until the lane has seen all that is durable.

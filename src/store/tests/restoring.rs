@@ -92,7 +92,7 @@ fn panics_hangs_and_condemned_stores_are_restored_and_a_full_disk_only_waits() {
 }
 
 #[test]
-fn damage_found_while_running_stops_all_use_until_it_is_rebuilt() {
+fn damage_found_while_running_stops_all_use_but_sinks_commits_until_it_is_mended() {
     let site = Site::new();
     let before = filled(&site);
     let store = site.open().expect("opens");
@@ -104,15 +104,33 @@ fn damage_found_while_running_stops_all_use_until_it_is_rebuilt() {
     assert!(store.flush().expect_err("not used any more").is_damage());
     let damage = store.damage().expect("it says so");
     assert!(damage.contains("row"), "{damage}");
-    // The next start does not use it either, nor does a rebuild in the same process.
+    // The next start does not use it either, nor does a start in the same process.
     let (next, damaged) = Site {
         dir: tempfile::tempdir().expect("a directory"),
         ..Site { disk: site.disk.power_cut(0), ..Site::new() }
     }
     .reopened();
     assert_eq!((damaged, next.keys("main").expect("reads").len()), (1, 0));
-    store.rebuild().expect("is rebuilt");
-    assert_eq!((store.damage(), contents(&store, &CURSORS)), (None, before));
+    store.put_sink("sink/log", "{\"at\":8}", at(8)).expect("is kept outside");
+    assert_eq!((store.found(), store.mend().expect("is mended")), (Found::Whole, Found::Restored));
+    let mut after = contents(&store, &CURSORS);
+    assert_eq!(after.pop(), Some(("sink/log".to_owned(), b"{\"at\":8}".to_vec())));
+    assert_eq!((store.damage(), after.as_slice()), (None, &before[..before.len() - 1]));
+    assert_eq!((store.found(), site.disk.times_set_aside()), (Found::Restored, 1));
+}
+
+#[test]
+fn an_engine_that_panics_is_damage_and_one_that_was_closed_is_opened_anew() {
+    let site = Site::new();
+    let before = filled(&site);
+    let store = site.open().expect("opens");
+    site.disk.fail(site.disk.operations(), Failure::Once(io::ErrorKind::Other));
+    assert!(matches!(store.flush(), Err(StoreError::Io(_))));
+    assert_eq!((store.mend().expect("opens"), contents(&store, &CURSORS)), (Found::Whole, before.clone()));
+    let panicked = store.put_states(std::iter::from_fn(|| panic!("planted")));
+    assert!(panicked.expect_err("it panicked").is_damage());
+    assert_eq!(store.damage().as_deref(), Some("using it panicked"));
+    assert_eq!((store.mend().expect("is mended"), contents(&store, &CURSORS)), (Found::Restored, before));
 }
 
 #[test]

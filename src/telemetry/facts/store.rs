@@ -53,6 +53,19 @@ impl Fact for StoreRestored<'_> {
     }
 }
 
+/// Lanes run again on a store that was mended while the gateway ran.
+pub struct LanesRestarted {
+    /// How long no lane ran.
+    pub took: Duration,
+}
+
+impl Fact for LanesRestarted {
+    fn record(&self, metrics: &Metrics) {
+        metrics.lanes_restarted.inc();
+        warn!(took = ?self.took, "lanes run again, they catch up from the journal; nothing is lost or put out twice");
+    }
+}
+
 /// A dump of the store was written and read back.
 pub struct StoreDumped<'a> {
     /// Its file.
