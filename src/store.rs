@@ -9,9 +9,10 @@
 //! Invariants: what [`Store::flush`], [`Store::put_cursor`] or [`Store::commit`] made durable is there after any
 //! crash, or its loss is found at the next opening; a full disk is an error and never damage.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::model::{Offset, StreamName};
 use crate::telemetry::facts::{Fact, StoreDumped};
@@ -60,6 +61,8 @@ pub struct Store {
     /// What the newest dump needs of the journal.
     dumped: Mutex<Option<Arc<Marks>>>,
     found: Found,
+    /// Told when the disk is full.
+    when_full: OnceLock<WhenFull>,
 }
 
 enum State {
@@ -67,6 +70,9 @@ enum State {
     Closed,
     Damaged(String),
 }
+
+/// Somebody who hears of a full disk.
+type WhenFull = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// A sensor's state on its way to the store.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +110,20 @@ impl Store {
     pub(crate) fn over(home: Home, manifest: Option<Manifest>) -> Result<Self, StoreError> {
         let Opened { ledger, outside, found } = opening::open(&home, manifest.unwrap_or_default())?;
         let state = Mutex::new(State::Open(Arc::new(ledger)));
-        Ok(Self { home, state, outside: Mutex::new(outside), dumped: Mutex::default(), found })
+        Ok(Self {
+            home,
+            state,
+            outside: Mutex::new(outside),
+            dumped: Mutex::default(),
+            found,
+            when_full: OnceLock::new(),
+        })
+    }
+
+    /// From now on `tell` hears of it when the disk is full: somebody may make room. Once is enough.
+    pub fn when_full(&self, tell: impl Fn(&io::Error) + Send + Sync + 'static) {
+        // Whoever came first is told.
+        let _ = self.when_full.set(Box::new(tell));
     }
 
     /// What opening found.
@@ -319,8 +338,8 @@ impl Store {
     /// Works with the open store. After an error of the disk it is closed; the next call opens it anew, which fails
     /// for as long as somebody else still works with the old one.
     fn with<T>(&self, work: impl FnOnce(&Ledger) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let ledger = self.reopened()?;
-        let result = work(&ledger);
+        let ledger = self.reopened().inspect_err(|error| self.tell_full(error))?;
+        let result = work(&ledger).inspect_err(|error| self.tell_full(error));
         let after = match &result {
             Err(StoreError::Damaged(why)) => self.condemned(why),
             Err(StoreError::Full(_) | StoreError::Io(_)) => State::Closed,
@@ -331,6 +350,12 @@ impl Store {
             *state = after;
         }
         result
+    }
+
+    fn tell_full(&self, error: &StoreError) {
+        if let (StoreError::Full(error), Some(tell)) = (error, self.when_full.get()) {
+            tell(error);
+        }
     }
 
     fn reopened(&self) -> Result<Arc<Ledger>, StoreError> {

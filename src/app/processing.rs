@@ -19,7 +19,7 @@ use super::retention::{Gateway, Keeper};
 use super::{LANES_GRACE, Stage, engine_settings};
 use crate::config::Config;
 use crate::engine::{self, Engine, LaneView};
-use crate::journal::{Journal, Stream};
+use crate::journal::{Ballast, Journal, Stream};
 use crate::model::StreamName;
 use crate::store::{Found, Manifest, Mark, Past, Reader, Setup, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -29,6 +29,8 @@ use crate::telemetry::facts::{Fact, StoreDumpFailed};
 const START_GRACE: Duration = Duration::from_secs(1);
 /// How often opening is tried again while the disk is full.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// The store, where it finds the disk full.
+const STORE: &str = "state store";
 /// Time from one dump of the store to the next.
 const DUMP_EVERY: Duration = Duration::from_secs(300);
 
@@ -113,7 +115,9 @@ impl Processing {
         let setup = Setup { dir: state_dir(&config), journal: journal.id.clone(), metrics: metrics.clone() };
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (told, shown) = (stop.clone(), view.clone());
-        let task = tasks.spawn(async move { told.run_until_cancelled(open(&setup, manifest, &shown)).await });
+        let ballast = journal.ballast.clone();
+        let opening = async move { open(&setup, manifest, (&shown, &ballast)).await };
+        let task = tasks.spawn(async move { told.run_until_cancelled(opening).await });
         let mut processing = Self { journal, metrics, view, state: State::Opens { task, tasks, stop } };
         if let Ok(Event::Opened(store)) = tokio::time::timeout(START_GRACE, processing.next()).await {
             processing.run(store, &config).await?;
@@ -153,6 +157,8 @@ impl Processing {
     ) -> anyhow::Result<()> {
         self.state = State::Failed;
         let (store, journal, metrics) = (opened?, &self.journal, &self.metrics);
+        let ballast = journal.ballast.clone();
+        store.when_full(move |error| _ = ballast.release(STORE, error));
         let deliveries = Deliveries::start(config, journal, &store, metrics).await?;
         let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
         let dumps = Stage::default();
@@ -229,13 +235,15 @@ pub fn state_dir(config: &Config) -> std::path::PathBuf {
 async fn open(
     setup: &Setup,
     manifest: Option<Manifest>,
-    view: &watch::Sender<View>,
+    (view, ballast): (&watch::Sender<View>, &Ballast),
 ) -> Result<Arc<Store>, StoreError> {
     loop {
         let (setup, manifest) = (setup.clone(), manifest.clone());
         let opening = tokio::task::spawn_blocking(move || Store::open_with(setup, manifest));
         let opened = opening.await.unwrap_or_else(|panic| Err(StoreError::Damaged(panic.to_string())));
         match opened {
+            // What it gave back may be enough.
+            Err(StoreError::Full(error)) if ballast.release(STORE, &error) => {}
             Err(error @ StoreError::Full(_)) => {
                 if matches!(*view.borrow(), View::Starts) {
                     tracing::error!(%error, "processing waits for room on the disk");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Sizes;
+use super::ballast::Ballast;
 use super::extents::Extents;
 use super::last_clock::LastClock;
 use super::pins::Pins;
@@ -22,6 +23,7 @@ pub struct Common {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clock: Arc<LastClock>,
     pub(super) pins: Arc<Pins>,
+    pub(super) ballast: Arc<Ballast>,
 }
 
 /// What a stream has on disk.
