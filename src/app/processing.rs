@@ -94,6 +94,8 @@ pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) deliveries: Deliveries,
     dumps: Stage,
+    /// What retention goes by.
+    kept: watch::Sender<Arc<Config>>,
 }
 
 /// What [`Processing::next`] waits for.
@@ -161,12 +163,15 @@ impl Processing {
         store.when_full(move |error| _ = ballast.release(STORE, error));
         let deliveries = Deliveries::start(config, journal, &store, metrics).await?;
         let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
+        // Before retention looks who needs what.
+        self.view.send_replace(View::Runs(engine.lanes()));
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
-        let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());
+        let kept = watch::Sender::new(config.clone());
+        let gateway = Gateway { config: kept.subscribe(), journal, metrics };
+        let keeper = Keeper::new(gateway, &store, deliveries.progress());
         dumps.tasks.spawn(keeper.run(self.view.subscribe(), dumps.stop.clone()));
-        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps }));
-        self.show();
+        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps, kept }));
         Ok(())
     }
 
@@ -209,8 +214,13 @@ impl Processing {
 }
 
 impl Running {
+    /// From now on retention goes by `config`.
+    pub(super) fn keep(&self, config: &Arc<Config>) {
+        self.kept.send_replace(config.clone());
+    }
+
     async fn stop(self, metrics: &Metrics) -> anyhow::Result<()> {
-        let Self { store, engine, deliveries, dumps } = self;
+        let Self { store, engine, deliveries, dumps, kept: _ } = self;
         store.hurry();
         let ended = tokio::time::timeout(LANES_GRACE, engine.stop()).await;
         let ended = ended.context("lanes did not end in time; their input is processed at the next start")?;
