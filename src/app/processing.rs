@@ -38,6 +38,8 @@ const ABANDON_GRACE: Duration = Duration::from_secs(30);
 /// A store that is at fault again so soon after it was restored is not the file's fault: whoever supervises us is
 /// to start us anew.
 const MEND_AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// The store, where it finds the disk full.
+const STORE: &str = "state store";
 /// Time from one dump of the store to the next.
 const DUMP_EVERY: Duration = Duration::from_secs(300);
 
@@ -103,6 +105,8 @@ pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) deliveries: Deliveries,
     dumps: Stage,
+    /// What retention goes by.
+    kept: watch::Sender<Arc<Config>>,
 }
 
 /// What [`Processing::next`] waits for.
@@ -125,7 +129,8 @@ impl Processing {
         let view = watch::Sender::new(View::default());
         let setup = Setup { dir: state_dir(&config), journal: journal.id.clone(), metrics: metrics.clone() };
         let open = move || Store::open_with(setup.clone(), manifest.clone()).map(Arc::new);
-        let state = State::Opens { opening: Opening::start(open, view.clone()), deliveries: None };
+        let opening = Opening::start(open, view.clone(), journal.ballast.clone());
+        let state = State::Opens { opening, deliveries: None };
         let mut processing = Self { journal, metrics, view, state, mended_at: None };
         if let Ok(Event::Opened(store)) = tokio::time::timeout(START_GRACE, processing.next()).await {
             processing.run(store, &config).await?;
@@ -173,7 +178,7 @@ impl Processing {
         };
         tracing::error!(why, "the state store fails: lanes stop until it is mended, intake and sinks go on");
         self.view.send_replace(View::Restores(why));
-        let Running { store, engine, deliveries, dumps } = *running;
+        let Running { store, engine, deliveries, dumps, kept: _ } = *running;
         self.state = State::Failed { deliveries: Some(deliveries) };
         store.hurry();
         let ended = async {
@@ -182,7 +187,7 @@ impl Processing {
         };
         tokio::time::timeout(ABANDON_GRACE, ended).await.context("lanes do not let go of the state store")?;
         let mend = move || store.mend().map(|_| store.clone());
-        let opening = Opening::start(mend, self.view.clone());
+        let opening = Opening::start(mend, self.view.clone(), self.journal.ballast.clone());
         self.state = State::Opens { opening, deliveries: self.take_deliveries() };
         Ok(())
     }
@@ -205,18 +210,23 @@ impl Processing {
     ) -> anyhow::Result<()> {
         self.state = State::Failed { deliveries: self.take_deliveries() };
         let (store, journal, metrics) = (opened?, &self.journal, &self.metrics);
+        let ballast = journal.ballast.clone();
+        store.when_full(move |error| _ = ballast.release(STORE, error));
         if let State::Failed { deliveries: deliveries @ None } = &mut self.state {
             *deliveries = Some(Deliveries::start(config, journal, &store, metrics).await?);
         }
         let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
         let deliveries = self.take_deliveries().expect("started above, or before the store was mended");
+        // Before retention looks who needs what.
+        self.view.send_replace(View::Runs(engine.lanes()));
         let (journal, metrics) = (&self.journal, &self.metrics);
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
-        let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());
+        let kept = watch::Sender::new(config.clone());
+        let gateway = Gateway { config: kept.subscribe(), journal, metrics };
+        let keeper = Keeper::new(gateway, &store, deliveries.progress());
         dumps.tasks.spawn(keeper.run(self.view.subscribe(), dumps.stop.clone()));
-        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps }));
-        self.show();
+        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps, kept }));
         if let Some(at) = self.mended_at {
             LanesRestarted { took: at.elapsed() }.record(&self.metrics);
         }
@@ -267,8 +277,13 @@ impl Processing {
 }
 
 impl Running {
+    /// From now on retention goes by `config`.
+    pub(super) fn keep(&self, config: &Arc<Config>) {
+        self.kept.send_replace(config.clone());
+    }
+
     async fn stop(self, metrics: &Metrics) -> anyhow::Result<()> {
-        let Self { store, engine, deliveries, dumps } = self;
+        let Self { store, engine, deliveries, dumps, kept: _ } = self;
         store.hurry();
         let ended = tokio::time::timeout(LANES_GRACE, engine.stop()).await;
         let ended = ended.context("lanes did not end in time; their input is processed at the next start")?;

@@ -56,9 +56,10 @@ impl Store {
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let ledger = self.reopened()?;
+        let ledger = self.reopened().inspect_err(|error| self.tell_full(error))?;
         let result = catch_unwind(AssertUnwindSafe(|| work(&ledger)))
-            .unwrap_or_else(|_| Err(StoreError::Damaged("using it panicked".to_owned())));
+            .unwrap_or_else(|_| Err(StoreError::Damaged("using it panicked".to_owned())))
+            .inspect_err(|error| self.tell_full(error));
         let after = match &result {
             Err(StoreError::Damaged(why)) => self.condemned(why),
             Err(StoreError::Full(_) | StoreError::Io(_)) => State::Closed,

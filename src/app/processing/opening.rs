@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::View;
+use super::{STORE, View};
+use crate::journal::Ballast;
 use crate::store::{Store, StoreError};
 use crate::telemetry::clock;
 
@@ -31,11 +32,12 @@ impl Opening {
     pub(super) fn start(
         attempt: impl Fn() -> Result<Arc<Store>, StoreError> + Send + Sync + 'static,
         view: watch::Sender<View>,
+        ballast: Arc<Ballast>,
     ) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let told = stop.clone();
-        let task =
-            tasks.spawn(async move { told.run_until_cancelled(patiently(Arc::new(attempt), &view)).await });
+        let opening = async move { patiently(Arc::new(attempt), &view, &ballast).await };
+        let task = tasks.spawn(async move { told.run_until_cancelled(opening).await });
         Self { task, tasks, stop }
     }
 
@@ -59,12 +61,15 @@ impl Opening {
 async fn patiently(
     attempt: Arc<impl Fn() -> Result<Arc<Store>, StoreError> + Send + Sync + 'static>,
     view: &watch::Sender<View>,
+    ballast: &Ballast,
 ) -> Result<Arc<Store>, StoreError> {
     let began = clock::monotonic();
     loop {
         let now = attempt.clone();
         let opened = tokio::task::spawn_blocking(move || now()).await;
         match opened.unwrap_or_else(|panic| Err(StoreError::Damaged(panic.to_string()))) {
+            // What it gave back may be enough.
+            Err(StoreError::Full(error)) if ballast.release(STORE, &error) => {}
             Err(error @ StoreError::Full(_)) => {
                 if !matches!(*view.borrow(), View::Waits(_)) {
                     tracing::error!(%error, "processing waits for room on the disk");
