@@ -181,25 +181,3 @@ fn what_a_sender_gave_up_counts_once_the_stream_has_settled() {
         journal.close().await;
     });
 }
-
-/// A lane that puts out nothing any more is still in the table that the last segment opens with.
-#[test]
-fn a_segment_tells_how_far_every_lane_has_put_out() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let table = |lanes: &[(&str, u64)]| -> BTreeMap<Arc<str>, Offset> {
-        lanes.iter().map(|(lane, to)| (Arc::from(*lane), Offset(*to))).collect()
-    };
-    for (lane, to) in [("quiet", 9), ("main", 3), ("main", 7), ("main", 12)] {
-        in_system(async {
-            let journal = open(dir.path());
-            let frame = OutputFrame { emitted: table(&[(lane, to)]), ..OutputFrame::default() };
-            journal.results.append(Work::Outputs(Arc::new(frame))).await.expect("written");
-            journal.close().await;
-        });
-    }
-    in_system(async {
-        let journal = open(dir.path());
-        assert_eq!(journal.emitted(), table(&[("quiet", 9), ("main", 12)]));
-        journal.close().await;
-    });
-}
