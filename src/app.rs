@@ -230,6 +230,7 @@ fn open_journal(
         linger: config.journal.commit_linger,
         floors: manifest.map_or_else(BTreeMap::new, |manifest| known(manifest).into()),
         remember: remember(config),
+        ballast_bytes: journal::BALLAST_BYTES,
         machine: journal::identity::machine(Path::new(MACHINE_ID)),
         ..journal::Settings::new(config.gateway.data_dir.join("journal"))
     };

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+mod ballast;
 mod budget;
 pub mod columns;
 mod core;
@@ -41,6 +42,7 @@ mod tail;
 mod writer;
 
 pub use self::core::{Core, Now};
+pub use ballast::{BALLAST_BYTES, Ballast};
 pub use group::{Receipt, Work};
 pub use open::{Cores, Settings};
 pub use pins::{Hold, Lag, Pin, Pins};
@@ -207,6 +209,8 @@ pub struct Journal {
     pub last_clock: Option<Clock>,
     /// Who still needs what.
     pub pins: Arc<Pins>,
+    /// Room kept back for a full disk. While it is away no message is taken.
+    pub ballast: Arc<Ballast>,
 }
 
 impl Journal {
@@ -215,7 +219,7 @@ impl Journal {
     /// # Errors
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        let Cores { id, readings, results, dead_letters, last_clock, pins, .. } =
+        let Cores { id, readings, results, dead_letters, last_clock, pins, ballast, .. } =
             Cores::open(settings, metrics)?;
         let stream = |core: Core| {
             let shared = core.shared().clone();
@@ -230,6 +234,7 @@ impl Journal {
             dead_letters: stream(dead_letters),
             last_clock,
             pins,
+            ballast,
         })
     }
 

@@ -9,9 +9,10 @@
 //! Invariants: what [`Store::flush`], [`Store::put_cursor`] or [`Store::commit`] made durable is there after any
 //! crash, or its loss is found at the next opening; a full disk is an error and never damage.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -65,6 +66,8 @@ pub struct Store {
     found: Mutex<Found>,
     /// Why it must be restored.
     damage: watch::Sender<Option<String>>,
+    /// Told when the disk is full.
+    when_full: OnceLock<WhenFull>,
 }
 
 enum State {
@@ -72,6 +75,9 @@ enum State {
     Closed,
     Damaged(String),
 }
+
+/// Somebody who hears of a full disk.
+type WhenFull = Box<dyn Fn(&io::Error) + Send + Sync>;
 
 /// A sensor's state on its way to the store.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +117,14 @@ impl Store {
         let state = Mutex::new(State::Open(Arc::new(ledger)));
         let outside = Mutex::new(outside);
         let (dumped, found) = (Mutex::default(), Mutex::new(found));
-        Ok(Self { home, state, outside, dumped, found, damage: watch::Sender::new(None) })
+        let (damage, when_full) = (watch::Sender::new(None), OnceLock::new());
+        Ok(Self { home, state, outside, dumped, found, damage, when_full })
+    }
+
+    /// From now on `tell` hears of it when the disk is full: somebody may make room. Once is enough.
+    pub fn when_full(&self, tell: impl Fn(&io::Error) + Send + Sync + 'static) {
+        // Whoever came first is told.
+        let _ = self.when_full.set(Box::new(tell));
     }
 
     /// What opening found, or [`Self::mend`] since.

@@ -49,6 +49,10 @@ impl Readiness for Overview {
             Some((name, _)) => {
                 Err(format!("the {} stream takes nothing: disk full or failed", name.as_str()))
             }
+            None if !self.journal.ballast.is_kept() => {
+                let mib = self.journal.ballast.needed_bytes() >> 20;
+                Err(format!("the disk is full: messages are taken again once {mib} MiB are free"))
+            }
             // Processing that waits for a full disk: intake cannot take anything either.
             None => match &*self.processing.borrow() {
                 View::Waits(why) => Err(why.clone()),

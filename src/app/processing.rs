@@ -21,7 +21,7 @@ use super::retention::{Gateway, Keeper};
 use super::{LANES_GRACE, Stage, engine_settings};
 use crate::config::Config;
 use crate::engine::{self, Engine, Fault, LaneView};
-use crate::journal::{Journal, Stream};
+use crate::journal::{Ballast, Journal, Stream};
 use crate::model::StreamName;
 use crate::store::{Found, Manifest, Mark, Past, Reader, Setup, Store, StoreError};
 use crate::telemetry::facts::{Fact, LanesRestarted, StoreDumpFailed};
@@ -33,6 +33,8 @@ use opening::Opening;
 
 /// How long a start waits for processing before it says that it is ready without it.
 const START_GRACE: Duration = Duration::from_secs(1);
+/// The store, where it finds the disk full.
+const STORE: &str = "state store";
 /// How long lanes and a dump may take to end once the store is damaged.
 const ABANDON_GRACE: Duration = Duration::from_secs(30);
 /// A store that is at fault again so soon after it was restored is not the file's fault: whoever supervises us is
@@ -125,6 +127,7 @@ impl Processing {
         let view = watch::Sender::new(View::default());
         let setup = Setup { dir: state_dir(&config), journal: journal.id.clone(), metrics: metrics.clone() };
         let open = move || Store::open_with(setup.clone(), manifest.clone()).map(Arc::new);
+        let open = giving_room(journal.ballast.clone(), open);
         let state = State::Opens { opening: Opening::start(open, view.clone()), deliveries: None };
         let mut processing = Self { journal, metrics, view, state, mended_at: None };
         if let Ok(Event::Opened(store)) = tokio::time::timeout(START_GRACE, processing.next()).await {
@@ -181,7 +184,7 @@ impl Processing {
             dumps.end().await;
         };
         tokio::time::timeout(ABANDON_GRACE, ended).await.context("lanes do not let go of the state store")?;
-        let mend = move || store.mend().map(|_| store.clone());
+        let mend = giving_room(self.journal.ballast.clone(), move || store.mend().map(|_| store.clone()));
         let opening = Opening::start(mend, self.view.clone());
         self.state = State::Opens { opening, deliveries: self.take_deliveries() };
         Ok(())
@@ -205,6 +208,8 @@ impl Processing {
     ) -> anyhow::Result<()> {
         self.state = State::Failed { deliveries: self.take_deliveries() };
         let (store, journal, metrics) = (opened?, &self.journal, &self.metrics);
+        let ballast = journal.ballast.clone();
+        store.when_full(move |error| _ = ballast.release(STORE, error));
         if let State::Failed { deliveries: deliveries @ None } = &mut self.state {
             *deliveries = Some(Deliveries::start(config, journal, &store, metrics).await?);
         }
@@ -287,6 +292,17 @@ impl Running {
 async fn stop_deliveries(deliveries: Option<Deliveries>) {
     if let Some(deliveries) = deliveries {
         deliveries.stop().await;
+    }
+}
+
+/// `attempt`, and once more where the ballast made room on a full disk.
+fn giving_room<T, A: Fn() -> Result<T, StoreError>>(
+    ballast: Arc<Ballast>,
+    attempt: A,
+) -> impl Fn() -> Result<T, StoreError> + use<T, A> {
+    move || match attempt() {
+        Err(StoreError::Full(error)) if ballast.release(STORE, &error) => attempt(),
+        done => done,
     }
 }
 

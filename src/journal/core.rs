@@ -1,7 +1,8 @@
 //! The one writer of a stream, without threads and timers: groups in, receipts out.
 //!
 //! One group is one write, one `fdatasync`, then all receipts. After a failed write or sync nothing is
-//! acknowledged until a new segment has proved the disk; the failed one is never written to again.
+//! acknowledged until a new segment has proved the disk; the failed one is never written to again. A full disk
+//! releases the ballast ([`super::ballast`]): until it is back only what the gateway itself appends is written.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -91,8 +92,20 @@ impl Core {
         Reader::new(self.shared.clone(), position)
     }
 
-    /// Makes `works` durable as one group: all of them, or none. The receipts are in the order of the works.
+    /// Makes `works` durable as one group: all of them, or none, but for messages from outside while the ballast is
+    /// away, which are refused. The receipts are in the order of the works.
     pub fn commit(&mut self, works: Vec<Work>, now: Now) -> Vec<Result<Receipt, Refused>> {
+        if self.shared.common.ballast.is_kept() {
+            return self.commit_all(works, now);
+        }
+        let refused: Vec<bool> = works.iter().map(Work::is_from_outside).collect();
+        let own: Vec<Work> = works.into_iter().filter(|work| !work.is_from_outside()).collect();
+        let mut own = if own.is_empty() { Vec::new() } else { self.commit_all(own, now) }.into_iter();
+        let receipt = |is_refused| if is_refused { None } else { own.next() };
+        refused.into_iter().map(receipt).map(|receipt| receipt.unwrap_or(Err(Refused::Disk))).collect()
+    }
+
+    fn commit_all(&mut self, works: Vec<Work>, now: Now) -> Vec<Result<Receipt, Refused>> {
         let count = works.len();
         match self.try_commit(works, now) {
             Ok(receipts) => receipts.into_iter().map(Ok).collect(),
@@ -187,8 +200,10 @@ impl Core {
         Ok(())
     }
 
-    /// What can wait until the receipts are out: makes the next segment's file ahead, trims if a segment was begun.
+    /// What can wait until the receipts are out: makes the ballast anew and the next segment's file ahead, trims if a
+    /// segment was begun.
     pub fn upkeep(&mut self, now: Now) {
+        self.shared.common.ballast.restore(now.monotonic);
         if self.segment.as_ref().is_some_and(SegmentWriter::is_nearly_full) {
             self.spare.prepare(&self.shared.folder);
         }
@@ -203,8 +218,10 @@ impl Core {
             return;
         }
         self.failed_at = Some(now.monotonic);
+        let (stream, common) = (self.shared.kind.as_str(), &self.shared.common);
+        JournalFailed { stream, error }.record(&common.metrics);
+        common.ballast.release(stream, error);
         self.give_back();
-        JournalFailed { stream: self.shared.kind.as_str(), error }.record(&self.shared.common.metrics);
     }
 
     /// Gives back the room that the last segment does not use; nothing more is written to it.

@@ -74,6 +74,9 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Writes all of `bytes` to place `at`.
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
+    /// Gives room beforehand for the first `bytes`, also where there are holes, where the file system can.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
+
     /// Cuts or lengthens the file.
     fn set_bytes(&self, bytes: u64) -> io::Result<()>;
 

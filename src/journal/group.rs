@@ -28,6 +28,16 @@ pub enum Work {
     DeadLetters(Vec<DeadLetter>),
 }
 
+impl Work {
+    /// Whether a sender outside waits for it and keeps it if it is refused.
+    pub(super) fn is_from_outside(&self) -> bool {
+        match self {
+            Self::Readings(_) | Self::DeadLetters(_) => true,
+            Self::Record(_) | Self::Outputs(_) => false,
+        }
+    }
+}
+
 /// Where appended records stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {

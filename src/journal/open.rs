@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::ballast::{self, Ballast};
 use super::core::Core;
 use super::dedup::{self, Duplicates};
 use super::disk::{self, Disk, RealDisk};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub remember: Duration,
     /// Size at which a segment is closed and the next one opened.
     pub segment_bytes: u64,
+    /// Room kept back for a full disk; 0: none.
+    pub ballast_bytes: u64,
     /// The id of the machine, if it has one: a journal that comes from another takes a new id.
     pub machine: Option<String>,
     /// The disk that holds `dir`.
@@ -45,7 +48,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A journal in `dir` on the real disk, each commit at once, nothing known from elsewhere.
+    /// A journal in `dir` on the real disk, each commit at once, no ballast, nothing known from elsewhere.
     pub fn new(dir: PathBuf) -> Self {
         Self {
             dir,
@@ -53,6 +56,7 @@ impl Settings {
             floors: BTreeMap::new(),
             remember: Duration::from_secs(600),
             segment_bytes: SEGMENT_BYTES,
+            ballast_bytes: 0,
             machine: None,
             disk: Arc::new(RealDisk),
             writers: Writers::OwnThreads,
@@ -63,13 +67,19 @@ impl Settings {
         self.floors.get(&stream).copied().unwrap_or_default()
     }
 
-    fn folder(&self, stream: StreamName) -> Folder {
+    fn ballast(&self, metrics: &Arc<Metrics>) -> Arc<Ballast> {
+        let sizes = ballast::Sizes { ballast_bytes: self.ballast_bytes, reserve_bytes: self.segment_bytes };
+        Arc::new(Ballast::find(&self.disk, &self.dir, sizes, metrics))
+    }
+
+    fn folder(&self, stream: StreamName, ballast: &Arc<Ballast>) -> Folder {
         let dir = self.dir.join(stream.as_str());
         let spares = match self.writers {
             Writers::OwnThreads if self.disk.blocks() => Spares::Aside,
             Writers::OwnThreads | Writers::On(_) => Spares::Inline,
         };
-        Folder { disk: self.disk.clone(), dir, segment_bytes: self.segment_bytes, spares }
+        let (disk, segment_bytes, ballast) = (self.disk.clone(), self.segment_bytes, ballast.clone());
+        Folder { disk, dir, segment_bytes, spares, ballast }
     }
 }
 
@@ -89,39 +99,54 @@ pub struct Cores {
     pub last_clock: Option<Clock>,
     /// As [`super::Journal::pins`].
     pub pins: Arc<Pins>,
+    /// As [`super::Journal::ballast`].
+    pub ballast: Arc<Ballast>,
 }
 
 impl Cores {
-    /// Opens or creates the journal; what a crash left is recovered first.
+    /// Opens or creates the journal; what a crash left is recovered first. Where the disk is full the ballast makes
+    /// room for that.
     ///
     /// # Errors
     /// IO errors; [`io::ErrorKind::Unsupported`] if a newer program wrote it (nothing is touched).
     pub fn open(settings: &Settings, metrics: &Arc<Metrics>) -> io::Result<Self> {
         disk::ensure_path(&*settings.disk, &settings.dir)?;
+        let ballast = settings.ballast(metrics);
+        let cores = match Self::recover(settings, metrics, &ballast) {
+            // From now on segments get no room beforehand: that alone may be enough.
+            Err(error) if ballast::is_full(&error) => {
+                ballast.release("recovery", &error);
+                Self::recover(settings, metrics, &ballast)?
+            }
+            recovered => recovered?,
+        };
+        ballast.settle();
+        Ok(cores)
+    }
+
+    fn recover(settings: &Settings, metrics: &Arc<Metrics>, ballast: &Arc<Ballast>) -> io::Result<Self> {
         let id = identity::on_machine(&*settings.disk, &settings.dir, settings.machine.as_deref())?;
-        let results =
-            Opening::recover(settings, StreamName::Results, settings.floor(StreamName::Results), metrics)?;
+        let recover =
+            |stream, floor| Opening::recover((stream, settings.folder(stream, ballast)), floor, metrics);
+        let results = recover(StreamName::Results, settings.floor(StreamName::Results))?;
         let emitted = recall::emitted(&results.stored())?;
         let floor =
             emitted.values().copied().max().unwrap_or_default().max(settings.floor(StreamName::Readings));
-        let readings = Opening::recover(settings, StreamName::Readings, floor, metrics)?;
+        let readings = recover(StreamName::Readings, floor)?;
         let last_clock = recall::last_clock(&readings.stored())?;
-        let dead_letters = Opening::recover(
-            settings,
-            StreamName::DeadLetters,
-            settings.floor(StreamName::DeadLetters),
-            metrics,
-        )?;
+        let dead_letters = recover(StreamName::DeadLetters, settings.floor(StreamName::DeadLetters))?;
         let clock = Arc::new(LastClock::new(last_clock.unwrap_or_default()));
         let common = Common {
             metrics: metrics.clone(),
             clock,
             emitted: Arc::new(Emitted::new(emitted.clone())),
             pins: Arc::default(),
+            ballast: ballast.clone(),
         };
         let core = |opening: Opening| opening.core(settings, &common);
         Ok(Self {
             pins: common.pins.clone(),
+            ballast: common.ballast.clone(),
             id: id.into(),
             readings: core(readings)?,
             results: core(results)?,
@@ -141,9 +166,8 @@ struct Opening {
 }
 
 impl Opening {
-    fn recover(settings: &Settings, kind: StreamName, floor: Offset, metrics: &Metrics) -> io::Result<Self> {
+    fn recover((kind, folder): (StreamName, Folder), floor: Offset, metrics: &Metrics) -> io::Result<Self> {
         let started = clock::monotonic();
-        let folder = settings.folder(kind);
         disk::ensure_dir(&*folder.disk, &folder.dir)?;
         let recovered = recover::open(&folder, floor)?;
         report(kind, &folder, &recovered, metrics);

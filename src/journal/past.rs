@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::disk::RealDisk;
 use super::frame::{self, Header};
 use super::record::{Chunk, Clock, Content, Record};
-use super::segment::{self, Folder};
+use super::segment;
 use crate::model::{Offset, Timestamp};
 
 mod pieces;
@@ -48,8 +48,7 @@ pub fn segment_path(base: Offset) -> PathBuf {
 
 /// First offsets of the segments in `dir`, ascending.
 fn list(dir: &Path) -> io::Result<Vec<Offset>> {
-    let (disk, dir) = (Arc::new(RealDisk), dir.to_owned());
-    Folder { disk, dir, segment_bytes: segment::SEGMENT_BYTES, spares: segment::Spares::Aside }.list()
+    segment::list(&RealDisk, dir)
 }
 
 /// What stands in the last segment behind the end.

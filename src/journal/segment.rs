@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ballast::Ballast;
 use super::disk::{Disk, DiskFile};
 use crate::model::Offset;
 
@@ -34,6 +35,8 @@ pub struct Folder {
     pub segment_bytes: u64,
     /// Where next segments are made ahead.
     pub spares: Spares,
+    /// What is kept back for a full disk.
+    pub ballast: Arc<Ballast>,
 }
 
 /// Where the file of a stream's next segment is made while the present one fills.
@@ -46,6 +49,11 @@ pub enum Spares {
 }
 
 impl Folder {
+    /// Room that a new segment gets beforehand: none while the disk is full.
+    fn given_bytes(&self) -> u64 {
+        if self.ballast.is_released() { 0 } else { self.segment_bytes }
+    }
+
     /// The path of the segment that begins at `base`.
     pub fn path(&self, base: Offset) -> PathBuf {
         path(&self.dir, base)
@@ -53,14 +61,12 @@ impl Folder {
 
     /// First offsets of all segments, ascending.
     pub fn list(&self) -> io::Result<Vec<Offset>> {
-        Ok(self.sizes()?.into_keys().collect())
+        list(&*self.disk, &self.dir)
     }
 
     /// Sizes of all segments by their first offsets.
     pub fn sizes(&self) -> io::Result<BTreeMap<Offset, u64>> {
-        let entries = self.disk.list(&self.dir)?;
-        let base = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(Offset);
-        Ok(entries.iter().filter_map(|entry| Some((base(&entry.name)?, entry.bytes))).collect())
+        sizes(&*self.disk, &self.dir)
     }
 
     /// Removes what a start that was cut short left half made.
@@ -77,6 +83,17 @@ impl Folder {
     pub fn open(&self, base: Offset) -> io::Result<SegmentReader> {
         Ok(SegmentReader::new(self.disk.open(&self.path(base))?, base))
     }
+}
+
+/// First offsets of all segments in `dir`, ascending.
+pub fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Offset>> {
+    Ok(sizes(disk, dir)?.into_keys().collect())
+}
+
+fn sizes(disk: &dyn Disk, dir: &Path) -> io::Result<BTreeMap<Offset, u64>> {
+    let entries = disk.list(dir)?;
+    let base = |name: &str| name.strip_suffix(SUFFIX)?.parse().ok().map(Offset);
+    Ok(entries.iter().filter_map(|entry| Some((base(&entry.name)?, entry.bytes))).collect())
 }
 
 /// The path in `dir` of the segment that begins at `base`.
@@ -100,7 +117,7 @@ impl SegmentWriter {
     pub fn create(folder: &Folder, base: Offset, frames: &[u8]) -> io::Result<Self> {
         let path = folder.path(base);
         let new = path.with_extension(&NEW_SUFFIX[1..]);
-        let file = folder.disk.create(&new, folder.segment_bytes)?;
+        let file = folder.disk.create(&new, folder.given_bytes())?;
         file.write_all_at(frames, 0)?;
         file.sync_all()?;
         folder.disk.rename(&new, &path)?;

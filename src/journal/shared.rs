@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::Sizes;
+use super::ballast::Ballast;
 use super::emitted::Emitted;
 use super::extents::Extents;
 use super::last_clock::LastClock;
@@ -24,6 +25,7 @@ pub struct Common {
     pub(super) clock: Arc<LastClock>,
     pub(super) emitted: Arc<Emitted>,
     pub(super) pins: Arc<Pins>,
+    pub(super) ballast: Arc<Ballast>,
 }
 
 /// What a stream has on disk.

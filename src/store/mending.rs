@@ -56,9 +56,10 @@ impl Store {
         &self,
         work: impl FnOnce(&Ledger) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let ledger = self.reopened()?;
+        let ledger = self.reopened().inspect_err(|error| self.tell_full(error))?;
         let result = catch_unwind(AssertUnwindSafe(|| work(&ledger)))
-            .unwrap_or_else(|_| Err(StoreError::Damaged("using it panicked".to_owned())));
+            .unwrap_or_else(|_| Err(StoreError::Damaged("using it panicked".to_owned())))
+            .inspect_err(|error| self.tell_full(error));
         let after = match &result {
             Err(StoreError::Damaged(why)) => self.condemned(why),
             Err(StoreError::Full(_) | StoreError::Io(_)) => State::Closed,
@@ -69,6 +70,12 @@ impl Store {
             self.turn(&mut state, after);
         }
         result
+    }
+
+    fn tell_full(&self, error: &StoreError) {
+        if let (StoreError::Full(error), Some(tell)) = (error, self.when_full.get()) {
+            tell(error);
+        }
     }
 
     fn reopened(&self) -> Result<Arc<Ledger>, StoreError> {

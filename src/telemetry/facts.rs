@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-pub use disk::DiskLevelChanged;
+pub use disk::{BallastMissing, BallastReleased, BallastRestored, DiskLevelChanged};
 pub use retention::{LeftBehind, SegmentRemoved};
 pub use sinks::{BreakerClosed, BreakerOpened, ConfigLoaded, ConfigRefused, SinkRejected, SinkRetry};
 pub use store::{LanesRestarted, StoreDamaged, StoreDumpFailed, StoreDumped, StoreRestored};

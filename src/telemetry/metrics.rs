@@ -106,6 +106,10 @@ metrics! {
         "Bytes that a consumer still needs, of all streams.";
     disk_free_bytes: gauge("forebay_disk_free_bytes", []) -> IntGauge,
         "Free bytes of the data directory's file system.";
+    disk_ballast_bytes: gauge("forebay_disk_ballast_bytes", []) -> IntGauge,
+        "Room kept back for a full disk; 0 while the disk is full and nothing is taken.";
+    disk_ballast_released: counter("forebay_disk_ballast_released_total", []) -> IntCounter,
+        "Times the disk was full and the room kept back was released.";
     disk_level: gauge("forebay_disk_level", []) -> IntGauge,
         "Room on disk: 0 everybody is taken, 1 bulk sources are put off, 2 all but alarm sources are.";
     intake_pressed: gauge("forebay_intake_pressed", []) -> IntGauge,

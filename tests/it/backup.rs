@@ -107,6 +107,7 @@ fn a_gateway_killed_under_load_goes_on_elsewhere() {
     let acked = under_load(&mut site, Site::kill9);
     succeed(&site, &["backup", "copy"]);
     goes_on("copy", &site, &acked);
+    assert!(site.path("data/journal/ballast").exists() && !site.path("copy/journal/ballast").exists());
     let config = fs::read_to_string(site.path("copy/forebay.toml")).unwrap();
     assert!(config.contains("[pipeline.load]"), "{config}");
 }

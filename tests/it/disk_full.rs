@@ -1,13 +1,16 @@
-//! A full disk under the state store: sled remembers its first error, Forebay must not.
+//! A full disk: nothing is taken, closing down works, and when there is room everything goes on by itself.
 //!
 //! The data directory is a small tmpfs, which needs root; without it the test says so and is skipped. The
 //! journal's segments have their room beforehand, so what fails first is the store: sinks' cursors, checkpoints.
+//! sled remembers its first error, Forebay must not.
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::coap::{Device, Post};
 use crate::harness::{Site, eventually, http, rows};
 
 const SOURCE: &str = r#"
@@ -22,8 +25,12 @@ window = { kind = "tumbling", size = "1s" }
 select = { n = "count()" }
 "#;
 
-/// Three preallocated segments, sled, and little more.
-const DISK: &str = "size=230m";
+/// Three preallocated segments, the ballast and its reserve, sled, and little more.
+const DISK: &str = "size=340m";
+/// What the ballast keeps.
+const BALLAST_BYTES: u64 = 64 << 20;
+/// Enough to work off what is acknowledged, for neither the ballast nor a segment.
+const LITTLE_BYTES: u64 = 32 << 20;
 /// Readings sent at most until the store has failed.
 const READINGS_MAX: usize = 3_000;
 
@@ -61,41 +68,125 @@ pub fn fill(path: &Path) {
     }
 }
 
-fn post(site: &Site, number: usize) {
+fn try_post(site: &Site, number: usize) -> http::Answer {
     let body = format!(r#"{{"ts":{},"n":{number}}}"#, 1_767_225_600_000u64 + number as u64);
-    let answer = http::post(site.addr("http"), "plant/a", "", body.as_bytes());
+    http::post(site.addr("http"), "plant/a", "", body.as_bytes())
+}
+
+fn post(site: &Site, number: usize) {
+    let answer = try_post(site, number);
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
-/// Fills the disk of a running gateway until its store has failed; yields the filler and the readings sent.
-fn fail_store(site: &Site) -> (PathBuf, usize) {
-    post(site, 0);
-    site.wait_for(1, "reading", |_| true);
+/// Fills the disk of a running gateway and sends until it takes nothing more; yields the filler and the readings
+/// taken.
+fn fill_up(site: &Site, mut sent: usize) -> (PathBuf, usize) {
+    post(site, sent);
+    sent += 1;
+    site.wait_for(sent, "reading", |_| true);
     let filler = site.path("data/filler");
     fill(&filler);
-    let mut sent = 1;
-    while !site.log().contains("No space left") {
-        assert!(sent < READINGS_MAX, "the store never failed");
-        post(site, sent);
-        sent += 1;
-    }
+    let first = sent;
+    let refused = loop {
+        let answer = try_post(site, sent);
+        match answer.status {
+            202 => sent += 1,
+            503 => break answer,
+            _ => panic!("{answer:?}"),
+        }
+        assert!(sent - first < READINGS_MAX, "the store never failed");
+    };
+    assert_eq!(refused.json()["type"], "/problems/disk");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    eventually("the ballast is released", || (kept_bytes(site) == 0).then_some(()));
     (filler, sent)
 }
 
+/// There is room again: the next reading is taken as soon as the ballast is back.
+fn empty(site: &Site, filler: &Path, number: usize) {
+    fs::remove_file(filler).unwrap();
+    eventually("messages are taken again", || (try_post(site, number).status == 202).then_some(()));
+    assert!(kept_bytes(site) >= BALLAST_BYTES, "{} bytes kept back", kept_bytes(site));
+}
+
+/// Room that the ballast has on the disk.
+fn kept_bytes(site: &Site) -> u64 {
+    fs::metadata(site.path("data/journal/ballast")).map_or(0, |file| file.blocks() * 512)
+}
+
+/// Nothing was lost, doubled or damaged.
+fn check(site: &Site, sent: usize) {
+    let readings = site.rows("reading");
+    assert_eq!(readings.len(), sent);
+    rows::assert_ids_unique(&readings);
+    rows::assert_ids_unique(&site.rows("result"));
+    let log = site.log();
+    assert!(!log.contains("panicked") && !log.contains("damage"), "the log tells of damage");
+    let verified = site.forebay(&["journal", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
 #[test]
-fn state_and_sinks_take_up_by_themselves() {
+fn everything_takes_up_by_itself() {
     let mut site = Site::new(SOURCE);
     let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
     site.start();
-    let (filler, sent) = fail_store(&site);
-    fs::remove_file(&filler).unwrap();
-    eventually("every reading is delivered", || (site.rows("reading").len() >= sent).then_some(()));
-    post(&site, sent + 10_000);
+    assert!(kept_bytes(&site) >= BALLAST_BYTES, "{} bytes kept back", kept_bytes(&site));
+    let (filler, sent) = fill_up(&site, 0);
+    let message = Post::new("plant/a", br#"{"ts":1767225600000,"n":0}"#);
+    let answer = Device::new().post(&message, || site.addr("coap"));
+    assert_eq!(answer.code, "5.03", "{answer:?}");
+    let page = http::get(site.addr("http"), "/readyz");
+    assert_eq!((page.status, page.text().contains("the disk is full")), (503, true), "{page:?}");
+    let status = String::from_utf8(site.forebay(&["status"]).stdout).unwrap();
+    assert!(
+        status.contains("NOT READY: the disk is full: messages are taken again once 128 MiB"),
+        "{status}"
+    );
+    let metrics = http::get(site.addr("http"), "/metrics").text();
+    assert!(metrics.contains("\nforebay_disk_ballast_bytes 0\n"), "{metrics}");
+    eventually("readings taken are delivered, full or not", || {
+        (site.rows("reading").len() >= sent).then_some(())
+    });
+    empty(&site, &filler, sent);
+    eventually("every reading is delivered", || (site.rows("reading").len() > sent).then_some(()));
+    assert_eq!(http::get(site.addr("http"), "/readyz").status, 200);
     site.stop();
-    let readings = site.rows("reading");
-    assert_eq!(readings.len(), sent + 1);
-    rows::assert_ids_unique(&readings);
-    rows::assert_ids_unique(&site.rows("result"));
+    check(&site, sent + 1);
+}
+
+#[test]
+fn closing_down_works_and_so_does_a_start() {
+    let mut site = Site::new(SOURCE);
+    let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
+    site.start();
+    let (filler, mut sent) = fill_up(&site, 0);
+    site.stop();
+    // Somebody takes what the end gave back, but for a little.
+    let more = site.path("data/more");
+    fill(&more);
+    let taken = fs::metadata(&more).unwrap().len();
+    File::options().write(true).open(&more).unwrap().set_len(taken - LITTLE_BYTES).unwrap();
+    site.start();
+    assert_eq!(try_post(&site, sent).status, 503);
+    site.stop();
+    fs::remove_file(&more).unwrap();
+    site.start();
+    empty(&site, &filler, sent);
+    for _ in 0..100 {
+        sent += 1;
+        post(&site, sent);
+    }
+    // Nobody has met the full disk yet when it is told to stop.
+    fill(&filler);
+    site.stop();
+    fs::remove_file(&filler).unwrap();
+    site.start();
+    sent += 1;
+    post(&site, sent);
+    eventually("every reading is delivered", || (site.rows("reading").len() > sent).then_some(()));
+    site.stop();
+    check(&site, sent + 1);
 }
 
 #[test]
@@ -103,15 +194,18 @@ fn a_reload_without_room_for_states_changes_nothing() {
     let mut site = Site::new(SOURCE);
     let Some(_disk) = Tmpfs::mount(&site.path("data")) else { return };
     site.start();
-    let (filler, mut sent) = fail_store(&site);
+    let (filler, mut sent) = fill_up(&site, 0);
+    // Somebody takes what the ballast gave back.
+    let more = site.path("data/more");
+    fill(&more);
     site.edit(&format!("{SOURCE}[alert.full]\non = \"second\"\nwhen = \"n >= 1\"\n"));
     let output = site.forebay(&["reload"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("reload: nothing is changed: state store: "), "{said}");
-    post(&site, sent);
+    fs::remove_file(&more).unwrap();
+    empty(&site, &filler, sent);
     sent += 1;
-    fs::remove_file(&filler).unwrap();
     eventually("there is room", || site.forebay(&["reload"]).status.success().then_some(()));
     for _ in 0..1_000 {
         post(&site, sent);
@@ -125,6 +219,5 @@ fn a_reload_without_room_for_states_changes_nothing() {
     site.wait_for(1, "alert", |_| true);
     site.stop();
     assert_eq!(windows(&site), sent as u64);
-    rows::assert_ids_unique(&site.rows("reading"));
-    rows::assert_ids_unique(&site.rows("result"));
+    check(&site, sent + 1);
 }

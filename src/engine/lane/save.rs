@@ -19,6 +19,9 @@ use crate::journal::{Refused, Work as Append};
 use crate::model::Offset;
 use crate::store::StoreError;
 
+/// How often a lane that is told to stop tries to save.
+const STOPPING_TRIES: u32 = 3;
+
 pub(super) type Appended = std::pin::Pin<Box<dyn Future<Output = Result<(), Refused>>>>;
 
 /// What a lane computes from its position on.
@@ -136,12 +139,14 @@ impl Lane {
     /// Does `work` on the store beside the lanes' thread, again and again while the disk refuses it.
     ///
     /// # Errors
-    /// What no waiting mends; any error once the lane is told to stop.
+    /// What no waiting mends; once the lane is told to stop, also what does not pass at once: the first full disk is
+    /// given room by the ballast.
     pub(super) async fn persist<T: Send + 'static>(
         &self,
         work: impl Fn() -> Result<T, PartitionError> + Send + Sync + 'static,
     ) -> Result<T, LaneError> {
         let work = Arc::new(work);
+        let mut stopping = 0;
         loop {
             let attempt = work.clone();
             let done = self.duty.ground.under_way.spawn_blocking(move || attempt()).await;
@@ -150,7 +155,8 @@ impl Lane {
                 Err(error) => error,
             };
             let is_passing = matches!(error, PartitionError::Store(StoreError::Full(_) | StoreError::Io(_)));
-            if !is_passing || self.duty.ground.stop.is_cancelled() {
+            stopping += u32::from(self.duty.ground.stop.is_cancelled());
+            if !is_passing || stopping >= STOPPING_TRIES {
                 return Err(error.into());
             }
             tracing::error!(lane = &*self.duty.plan.cursor, %error, "the state store fails, the lane waits for it");

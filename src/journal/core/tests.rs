@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::journal::disk::sim::SimDisk;
-use crate::journal::{Content, Cores, Hold, Lag, Settings};
+use crate::journal::{Content, Cores, Hold, Lag, OutputFrame, Settings};
 use crate::telemetry::Metrics;
 
 const SEGMENT_BYTES: u64 = 900;

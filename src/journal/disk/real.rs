@@ -118,6 +118,10 @@ impl DiskFile for RealFile {
         self.0.write_all_at(bytes, at)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        preallocate(&self.0, bytes)
+    }
+
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.0.set_len(bytes)
     }

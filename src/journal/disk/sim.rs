@@ -302,6 +302,11 @@ impl DiskFile for SimFile {
         self.disk.state().write(self.node, bytes, at)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let bytes = bytes.max(self.bytes()?);
+        self.set_bytes(bytes)
+    }
+
     fn set_bytes(&self, bytes: u64) -> io::Result<()> {
         self.disk.state().set_bytes(self.node, bytes)
     }

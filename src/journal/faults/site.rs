@@ -60,6 +60,7 @@ fn settings(disk: &SimDisk) -> Settings {
     Settings {
         disk: Arc::new(disk.clone()),
         segment_bytes: SEGMENT_BYTES,
+        ballast_bytes: SEGMENT_BYTES,
         ..Settings::new(PathBuf::from("/data/journal"))
     }
 }

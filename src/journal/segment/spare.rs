@@ -30,9 +30,9 @@ pub enum Spare {
 }
 
 impl Spare {
-    /// Begins to make one, unless that was done.
+    /// Begins to make one, unless that was done, or the disk is full.
     pub fn prepare(&mut self, folder: &Folder) {
-        if !matches!(self, Self::None) {
+        if !matches!(self, Self::None) || folder.ballast.is_released() {
             return;
         }
         *self = match folder.spares {

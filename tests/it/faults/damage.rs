@@ -148,6 +148,8 @@ impl Original {
                 let kind = entry.file_type().unwrap();
                 if kind.is_dir() {
                     open.push(entry.path());
+                } else if entry.file_name() == "ballast" {
+                    // Room without content: there is nothing to damage.
                 } else if kind.is_file() && entry.metadata().unwrap().len() > 0 {
                     found.push(entry.path());
                 }
