@@ -150,10 +150,13 @@ impl Outbox {
             confirmed.set(stream.name(), position);
             feeds.push(Feed::new(stream, position));
         }
-        Self { settings, feeds, confirmed, saved: known, progress: Arc::default() }
+        let progress = Progress::default();
+        // A counterpart that is dead from the start confirms nothing, and still its rows are kept.
+        progress.publish(&confirmed);
+        Self { settings, feeds, confirmed, saved: known, progress: Arc::new(progress) }
     }
 
-    /// The durable positions, for retention.
+    /// The durable positions, for retention; before the first [`Outbox::save`] where it begins.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }

@@ -105,6 +105,8 @@ pub(super) struct Running {
     pub(super) engine: Engine,
     pub(super) deliveries: Deliveries,
     dumps: Stage,
+    /// What retention goes by.
+    kept: watch::Sender<Arc<Config>>,
 }
 
 /// What [`Processing::next`] waits for.
@@ -176,7 +178,7 @@ impl Processing {
         };
         tracing::error!(why, "the state store fails: lanes stop until it is mended, intake and sinks go on");
         self.view.send_replace(View::Restores(why));
-        let Running { store, engine, deliveries, dumps } = *running;
+        let Running { store, engine, deliveries, dumps, kept: _ } = *running;
         self.state = State::Failed { deliveries: Some(deliveries) };
         store.hurry();
         let ended = async {
@@ -216,12 +218,15 @@ impl Processing {
         let engine = Engine::start(config, journal, &store, metrics, engine_settings()).await?;
         let deliveries = self.take_deliveries().expect("started above, or before the store was mended");
         let (journal, metrics) = (&self.journal, &self.metrics);
+        // Before retention looks who needs what.
+        self.view.send_replace(View::Runs(engine.lanes()));
         let dumps = Stage::default();
         dumps.tasks.spawn(dump_often(store.clone(), metrics.clone(), dumps.stop.clone()));
-        let keeper = Keeper::new(Gateway { config, journal, metrics }, &store, deliveries.progress());
+        let kept = watch::Sender::new(config.clone());
+        let gateway = Gateway { config: kept.subscribe(), journal, metrics };
+        let keeper = Keeper::new(gateway, &store, deliveries.progress());
         dumps.tasks.spawn(keeper.run(self.view.subscribe(), dumps.stop.clone()));
-        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps }));
-        self.show();
+        self.state = State::Runs(Box::new(Running { store, engine, deliveries, dumps, kept }));
         if let Some(at) = self.mended_at {
             LanesRestarted { took: at.elapsed() }.record(&self.metrics);
         }
@@ -272,8 +277,13 @@ impl Processing {
 }
 
 impl Running {
+    /// From now on retention goes by `config`.
+    pub(super) fn keep(&self, config: &Arc<Config>) {
+        self.kept.send_replace(config.clone());
+    }
+
     async fn stop(self, metrics: &Metrics) -> anyhow::Result<()> {
-        let Self { store, engine, deliveries, dumps } = self;
+        let Self { store, engine, deliveries, dumps, kept: _ } = self;
         store.hurry();
         let ended = tokio::time::timeout(LANES_GRACE, engine.stop()).await;
         let ended = ended.context("lanes did not end in time; their input is processed at the next start")?;

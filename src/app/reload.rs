@@ -11,6 +11,7 @@
 //! | wait a while until they have put out what stands before it | it goes on without those that are behind |
 //! | changed and new sinks start | the process ends … |
 //! | listeners exchanged, removed sinks drained, their cursors and series dropped | the process ends … |
+//! | retention goes by the new limits | |
 //!
 //! Why in this order. The record parts the journal: the door lets no burst through while it is written, so what
 //! stands before it was taken by the old sources and what follows by the new ones; lanes turn over at the very record,
@@ -284,7 +285,9 @@ impl App {
         self.meter.end().await;
         self.meter = room::start(&config, &self.journal, &self.room, &self.metrics);
         let removed: Vec<&str> = difference.named(Part::Sink, Fate::Removed).collect();
-        self.processing.running()?.deliveries.remove(&removed).await?;
+        let running = self.processing.running()?;
+        running.deliveries.remove(&removed).await?;
+        running.keep(&config);
         self.forget(&difference, &gone(&plan::lanes(&before), &plan::lanes(&config)));
         ConfigLoaded { hash: &config.hash }.record(&self.metrics);
         Ok(())

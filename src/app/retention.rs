@@ -26,8 +26,8 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// The gateway that a [`Keeper`] works for.
 pub(super) struct Gateway<'a> {
-    /// What is configured.
-    pub(super) config: &'a Arc<Config>,
+    /// What is configured; a reload changes it.
+    pub(super) config: watch::Receiver<Arc<Config>>,
     /// What is kept.
     pub(super) journal: &'a Arc<Journal>,
     /// Shows what it is kept for.
@@ -36,7 +36,7 @@ pub(super) struct Gateway<'a> {
 
 /// Whose positions are looked at, and on whose behalf.
 pub(super) struct Keeper {
-    config: Arc<Config>,
+    config: watch::Receiver<Arc<Config>>,
     journal: Arc<Journal>,
     metrics: Arc<Metrics>,
     store: Arc<Store>,
@@ -44,30 +44,26 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper of what `config` runs on the opened `store`.
+    /// A keeper of what runs on the opened `store`.
     pub(super) fn new(gateway: Gateway<'_>, store: &Arc<Store>, sinks: SinksProgress) -> Self {
         let Gateway { config, journal, metrics } = gateway;
-        Self {
-            config: config.clone(),
-            journal: journal.clone(),
-            metrics: metrics.clone(),
-            store: store.clone(),
-            sinks,
-        }
+        Self { config, journal: journal.clone(), metrics: metrics.clone(), store: store.clone(), sinks }
     }
 
-    /// Sets pins until told to stop. From the first ones on the journal removes what is beyond its limits.
+    /// Sets pins until told to stop. From the first ones on the journal removes what is beyond its limits, as they are
+    /// configured at the time.
     pub(super) async fn run(self, view: watch::Receiver<View>, stop: CancellationToken) {
         let mut every = tokio::time::interval(EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut retains = false;
+        let mut retained = None;
         while stop.run_until_cancelled(every.tick()).await.is_some() {
             let Some(dumped) = self.store.dumped() else { continue };
-            let view = view.borrow().clone();
-            self.set_pins(&self.needed(&dumped, &view));
+            let (view, config) = (view.borrow().clone(), self.config.borrow().clone());
+            self.set_pins(&self.needed(&dumped, &view), &config);
             self.show();
-            if !std::mem::replace(&mut retains, true) {
-                self.journal.retain(&retention(&self.config.journal)).await;
+            let retention = retention(&config.journal);
+            if retained.replace(retention) != Some(retention) {
+                self.journal.retain(&retention).await;
             }
         }
     }
@@ -97,30 +93,16 @@ impl Keeper {
         needed
     }
 
-    fn set_pins(&self, needed: &[(String, StreamName, Offset)]) {
+    fn set_pins(&self, needed: &[(String, StreamName, Offset)], config: &Config) {
         let pins = &self.journal.pins;
         for (reader, stream, from) in needed {
-            pins.set(reader, *stream, *from, self.hold(reader, *stream));
+            pins.set(reader, *stream, *from, hold(config, reader, *stream));
         }
         let known = |holder: &str| needed.iter().any(|(reader, ..)| reader == holder);
         for pin in StreamName::ALL.into_iter().flat_map(|stream| pins.of(stream)) {
             if !known(&pin.holder) {
                 pins.remove(&pin.holder);
             }
-        }
-    }
-
-    /// For how long `stream` is kept for `reader`: for a lane always, for a sink as it is configured.
-    fn hold(&self, reader: &str, stream: StreamName) -> Hold {
-        let Some(name) = reader.strip_prefix("sink/") else { return Hold::Always };
-        let half = Lag::Bytes(limits(&self.config.journal, stream).max_bytes / 2);
-        let sink = self.config.sinks.iter().find(|sink| *sink.name == *name);
-        match sink.map(|sink| (sink.on_max_lag, sink.max_lag)) {
-            Some((OnMaxLag::Hold, _)) => Hold::Always,
-            Some((OnMaxLag::Gap, MaxLag::Bytes(bytes))) => Hold::Upto(Lag::Bytes(bytes)),
-            Some((OnMaxLag::Gap, MaxLag::Age(age))) => Hold::Upto(Lag::Age(age)),
-            // A sink that came with a reload is kept like others are by default.
-            Some((OnMaxLag::Gap, MaxLag::HalfOfStream)) | None => Hold::Upto(half),
         }
     }
 
@@ -136,6 +118,20 @@ impl Keeper {
             let shown = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.metrics.journal_pinned_bytes.with_label_values(&[&*holder]).set(shown);
         }
+    }
+}
+
+/// For how long `stream` is kept for `reader`: for a lane always, for a sink as it is configured.
+fn hold(config: &Config, reader: &str, stream: StreamName) -> Hold {
+    let Some(name) = reader.strip_prefix("sink/") else { return Hold::Always };
+    let half = Lag::Bytes(limits(&config.journal, stream).max_bytes / 2);
+    let sink = config.sinks.iter().find(|sink| *sink.name == *name);
+    match sink.map(|sink| (sink.on_max_lag, sink.max_lag)) {
+        Some((OnMaxLag::Hold, _)) => Hold::Always,
+        Some((OnMaxLag::Gap, MaxLag::Bytes(bytes))) => Hold::Upto(Lag::Bytes(bytes)),
+        Some((OnMaxLag::Gap, MaxLag::Age(age))) => Hold::Upto(Lag::Age(age)),
+        // One that a reload adds or removes is kept like others are by default while it does.
+        Some((OnMaxLag::Gap, MaxLag::HalfOfStream)) | None => Hold::Upto(half),
     }
 }
 

@@ -20,6 +20,8 @@ use super::{Config, Key, Pipeline};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
+    /// `[journal]`: its limits.
+    Journal,
     /// `[access]`.
     Access,
     /// `[listen.*]`.
@@ -58,7 +60,7 @@ pub enum Fate {
 pub struct Change {
     /// What it is.
     pub part: Part,
-    /// The table's name; empty for `access` and `routes`.
+    /// The table's name; empty for `journal`, `access` and `routes`.
     pub name: String,
     /// What becomes of it.
     pub fate: Fate,
@@ -88,10 +90,13 @@ pub struct Difference {
 /// What differs from `old` to `new`.
 pub fn between(old: &Config, new: &Config) -> Difference {
     let mut fixed = keys::gateway(&old.gateway, &new.gateway);
-    fixed.extend(keys::journal(&old.journal, &new.journal));
+    fixed.extend(keys::linger(&old.journal, &new.journal));
     fixed.extend(keys::sink_kinds(&old.sinks, &new.sinks));
     let routes = if old.routes == new.routes { Fate::Kept } else { Fate::Changed };
-    let mut changes = vec![single(Part::Access, keys::access(&old.access, &new.access))];
+    let mut changes = vec![
+        single(Part::Journal, keys::journal(&old.journal, &new.journal)),
+        single(Part::Access, keys::access(&old.access, &new.access)),
+    ];
     changes.extend(tables(Part::Listener, &old.listeners, &new.listeners, |old, new| {
         changed(keys::listener(old, new))
     }));
@@ -212,6 +217,7 @@ impl Part {
     /// As it is said to people, in the singular.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Journal => "journal",
             Self::Access => "access",
             Self::Listener => "listener",
             Self::Source => "source",

@@ -42,6 +42,11 @@ async fn a_new_sink_starts_at_the_tail_or_at_the_oldest_and_goes_on_where_it_was
     assert_eq!(early.progress().saved(StreamName::Results), Some(Offset(5)));
     log.append(0, [result("k", 5)]);
     let mut again = open(&log, None, Start::Now, &cursors);
+    assert_eq!(
+        again.progress().saved(StreamName::Results),
+        Some(Offset(5)),
+        "kept before anything is confirmed"
+    );
     assert_eq!(offsets(&again.lease(ALL).await.unwrap()), [5]);
 }
 

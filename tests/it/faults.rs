@@ -86,6 +86,15 @@ impl Dice {
     }
 }
 
+/// Fields of a JSON object, `bytes` long all together, that hardly compress.
+pub fn noise(seed: u64, bytes: usize) -> String {
+    const TEXT_BYTES: usize = 1_000;
+    let mut dice = Dice::new(seed);
+    let noise: String = (0..bytes / 16).map(|_| format!("{:016x}", dice.number())).collect();
+    let texts = noise.as_bytes().chunks(TEXT_BYTES).map(String::from_utf8_lossy);
+    texts.enumerate().map(|(at, text)| format!(r#""f{at}":"{text}""#)).collect::<Vec<_>>().join(",")
+}
+
 /// Images that did not come back as they must.
 #[derive(Debug, Default)]
 pub struct Failures {

@@ -21,5 +21,6 @@ mod oracle;
 mod refusals;
 mod reload;
 mod replay;
+mod retention;
 mod sinks;
 mod store;

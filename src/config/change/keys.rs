@@ -31,16 +31,20 @@ pub(super) fn gateway(old: &Gateway, new: &Gateway) -> Vec<Fixed> {
     ])
 }
 
-pub(super) fn journal(old: &Journal, new: &Journal) -> Vec<Fixed> {
-    let Journal { readings, results, dead_letters, messages, commit_linger, min_free_bytes } = new;
-    fixed([
-        ("journal.max_bytes", readings.max_bytes == old.readings.max_bytes),
-        ("journal.max_age", readings.max_age == old.readings.max_age),
-        ("journal.commit_linger", *commit_linger == old.commit_linger),
-        ("journal.min_free", *min_free_bytes == old.min_free_bytes),
-        ("journal.results", *results == old.results),
-        ("journal.dead_letters", *dead_letters == old.dead_letters),
-        ("journal.messages", *messages == old.messages),
+pub(super) fn linger(old: &Journal, new: &Journal) -> Vec<Fixed> {
+    fixed([("journal.commit_linger", new.commit_linger == old.commit_linger)])
+}
+
+/// What is kept, and for how long.
+pub(super) fn journal(old: &Journal, new: &Journal) -> Vec<&'static str> {
+    let Journal { readings, results, dead_letters, messages, commit_linger: _, min_free_bytes } = new;
+    differing([
+        ("max_bytes", readings.max_bytes == old.readings.max_bytes),
+        ("max_age", readings.max_age == old.readings.max_age),
+        ("min_free", *min_free_bytes == old.min_free_bytes),
+        ("results", *results == old.results),
+        ("dead_letters", *dead_letters == old.dead_letters),
+        ("messages", *messages == old.messages),
     ])
 }
 

@@ -187,7 +187,7 @@ fn what_a_running_gateway_cannot_change_is_named() {
         &[
             (
                 "id = \"site\"\ndata_dir = \"data\"",
-                "id = \"other\"\ndata_dir = \"elsewhere\"\n[journal]\nmax_age = \"1d\"",
+                "id = \"other\"\ndata_dir = \"elsewhere\"\n[journal]\ncommit_linger = \"1ms\"",
             ),
             ("kind = \"file\"\npath = \"log.ndjson\"", "kind = \"webhook\"\nurl = \"http://127.0.0.1:2/\""),
         ],
@@ -195,9 +195,24 @@ fn what_a_running_gateway_cannot_change_is_named() {
             gateway.id: needs a restart
             gateway.data_dir: needs a restart
             gateway.admin: needs a restart
-            journal.max_age: needs a restart
+            journal.commit_linger: needs a restart
             sink.log.kind: needs another name: a sink's cursor is of its kind
             changed: sink log (settings)"#]],
+    );
+}
+
+#[test]
+fn limits_of_the_journal_name_their_keys() {
+    check(
+        &[(
+            "[listen.mqtt]",
+            "[journal]\nmax_age = \"1d\"\nmin_free = \"1GiB\"\n[journal.results]\nmax_bytes = \"1GiB\"\n[listen.mqtt]",
+        )],
+        expect!["changed: journal (max_age, min_free, results)"],
+    );
+    check(
+        &[("path = \"log.ndjson\"", "path = \"log.ndjson\"\nmax_lag = \"1d\"\non_max_lag = \"hold\"")],
+        expect!["changed: sink log (max_lag, on_max_lag)"],
     );
 }
 

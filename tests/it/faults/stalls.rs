@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::accounts::{self, PIPELINE};
 use super::clients::{Fleet, Running};
-use super::{Dice, Extent, recording};
+use super::{Dice, Extent, noise, recording};
 use crate::disk_full::{Tmpfs, fill};
 use crate::harness::{Site, eventually_or, http, within};
 
@@ -27,7 +27,6 @@ format = "json"
 /// Big messages that come at once during the stall: several times what may wait for the disk (16 MiB).
 const FLOOD: usize = 160;
 const BIG_BYTES: usize = 240_000;
-const TEXT_BYTES: usize = 1_000;
 /// What memory may grow by: the queue, and as many bodies as are being read.
 const GROWTH_BYTES_MAX: u64 = 192 << 20;
 /// A message that is put off must be told so soon.
@@ -100,11 +99,7 @@ fn processed(site: &Site) -> u64 {
 
 /// Posts a big message: the status, how long it took, and when the answer came.
 fn big(site: &Site, number: usize) -> (u16, Duration, Instant) {
-    let mut dice = Dice::new(number as u64);
-    let noise: String = (0..BIG_BYTES / 16).map(|_| format!("{:016x}", dice.number())).collect();
-    let texts = noise.as_bytes().chunks(TEXT_BYTES).map(|text| String::from_utf8_lossy(text));
-    let fields: Vec<String> = texts.enumerate().map(|(at, text)| format!(r#""f{at}":"{text}""#)).collect();
-    let body = format!("{{{}}}", fields.join(","));
+    let body = format!("{{{}}}", noise(number as u64, BIG_BYTES));
     let started = Instant::now();
     let answer = http::post(site.addr("http"), "big/noise", "", body.as_bytes());
     (answer.status, started.elapsed(), Instant::now())
