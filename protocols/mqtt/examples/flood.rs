@@ -1,11 +1,11 @@
-//! A flood of QoS 1 publishes, for measuring a broker or a gateway: `flood ADDR CONNECTIONS SENSORS MESSAGES`.
+//! A flood of QoS 1 publishes, for measuring a broker or a gateway: `flood ADDR CONNECTIONS SENSORS MESSAGES [RATE]`.
 //!
-//! Every connection sends its share as fast as acknowledgements allow (window 256), 180 bytes of JSON each, to
-//! `load/sN/telemetry`, with event times that go on by three seconds per round over the sensors. Prints one JSON
+//! Every connection sends its share as fast as acknowledgements allow (window 256), or one message at a time so that
+//! all together send RATE a second: 180 bytes of JSON each, to `load/sN/telemetry`, with event times that go on by three seconds per round over the sensors. Prints one JSON
 //! line: messages acknowledged, seconds, rate, and the flood's own CPU time per message. Bounded by MESSAGES.
 
 use std::error::Error;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqtt::client::{Client, Options, PacketIds, Publish};
 use tokio::net::TcpStream;
@@ -24,18 +24,25 @@ struct Plan {
     connections: usize,
     sensors: usize,
     messages: usize,
+    /// From one message of a connection to its next; `None`: as fast as can be.
+    pause: Option<Duration>,
 }
 
 fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [addr, connections, sensors, messages] = words.as_slice() else {
-        return Err("usage: flood ADDR CONNECTIONS SENSORS MESSAGES".into());
+    let ([addr, connections, sensors, messages] | [addr, connections, sensors, messages, _]) =
+        words.as_slice()
+    else {
+        return Err("usage: flood ADDR CONNECTIONS SENSORS MESSAGES [RATE]".into());
     };
+    let connections = connections.parse()?;
+    let rate = words.get(4).map(|rate| rate.parse::<f64>()).transpose()?;
     let plan = Plan {
         addr: addr.clone(),
-        connections: connections.parse()?,
+        connections,
         sensors: sensors.parse()?,
         messages: messages.parse()?,
+        pause: rate.map(|rate| Duration::from_secs_f64(connections as f64 / rate)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let started = Instant::now();
@@ -66,8 +73,17 @@ async fn publish(plan: Plan, at: usize) -> Result<usize, Failure> {
     let mut ids = PacketIds::default();
     let mut numbers = (at..plan.messages).step_by(plan.connections).peekable();
     let (mut acks, mut acked) = (Vec::new(), 0);
+    let batch_max = if plan.pause.is_some() { 1 } else { BATCH };
+    // Connections take turns.
+    let turn = plan.pause.unwrap_or_default().mul_f64(at as f64 / plan.connections as f64);
+    let mut due = tokio::time::Instant::now() + turn;
     while numbers.peek().is_some() {
-        let messages: Vec<_> = numbers.by_ref().take(BATCH).map(|number| message(&plan, number)).collect();
+        if let Some(pause) = plan.pause {
+            tokio::time::sleep_until(due).await;
+            due += pause;
+        }
+        let messages: Vec<_> =
+            numbers.by_ref().take(batch_max).map(|number| message(&plan, number)).collect();
         let batch: Vec<_> = messages
             .iter()
             .map(|(topic, payload)| {
