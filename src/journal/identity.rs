@@ -51,27 +51,35 @@ pub fn on_machine(disk: &dyn Disk, dir: &Path, machine: Option<&str>) -> io::Res
     let path = dir.join(MACHINE_FILE);
     let hash = format!("{:016x}", of_message(&[b"forebay machine", machine.as_bytes()]));
     let mark = format!("{hash} {}\n", checksum(&hash));
-    let is_mark = |text: &[u8]| {
-        let text = std::str::from_utf8(text).ok().and_then(|text| text.trim_end().split_once(' '));
-        text.is_some_and(|(hash, crc)| crc == checksum(hash))
-    };
     let id = match disk::read_small(disk, &path)? {
-        // Without the last newline it is whole.
-        Some(known) if known.trim_ascii_end() == mark.trim_end().as_bytes() => return Ok(id),
-        Some(known) if !is_mark(&known) => {
-            tracing::warn!(path = %path.display(), "damaged, so the journal is taken for this machine's own");
-            id
-        }
-        Some(_) => {
-            let renewed = renew(disk, dir)?;
-            tracing::warn!(before = id, now = renewed, "journal found on another machine, it has a new id");
-            renewed
-        }
+        Some(known) => match hash_in(&known) {
+            // As long as what it says is whole, whatever became of the newline behind it.
+            Some(known) if known == hash => return Ok(id),
+            None => {
+                tracing::warn!(path = %path.display(), "damaged, so the journal is taken for this machine's own");
+                id
+            }
+            Some(_) => {
+                let renewed = renew(disk, dir)?;
+                tracing::warn!(
+                    before = id,
+                    now = renewed,
+                    "journal found on another machine, it has a new id"
+                );
+                renewed
+            }
+        },
         None => id,
     };
     // After the id: whoever is cut short in between renews it once more.
     disk::replace_small(disk, &path, mark.as_bytes())?;
     Ok(id)
+}
+
+/// The machine's hash that a mark tells; `None` if the mark is damaged.
+fn hash_in(mark: &[u8]) -> Option<&str> {
+    let (hash, crc) = std::str::from_utf8(mark).ok()?.trim_end().split_once(' ')?;
+    (crc == checksum(hash)).then_some(hash)
 }
 
 /// The id of this machine as its operating system keeps it in the file at `path`, if it has one.
@@ -153,8 +161,12 @@ mod tests {
         let kept = std::fs::read_to_string(dir.path().join(MACHINE_FILE)).expect("a mark");
         assert_eq!(kept.trim().len(), 25, "a hash and its checksum");
         let renewed = open(None);
-        std::fs::write(dir.path().join(MACHINE_FILE), kept.trim_end()).expect("writes");
-        assert_eq!(open(Some("b")), renewed, "only the newline is cut");
+        let newlines = (0..8).map(|bit| char::from(b'\n' ^ (1 << bit)).to_string());
+        for newline in newlines.chain([String::new()]) {
+            std::fs::write(dir.path().join(MACHINE_FILE), kept.trim_end().to_owned() + &newline)
+                .expect("writes");
+            assert_eq!(open(Some("b")), renewed, "the same machine, with {newline:?} for the newline");
+        }
         for damaged in ["", &kept[..9], &kept.replace(' ', ""), &kept.replace('\n', "0\n")] {
             std::fs::write(dir.path().join(MACHINE_FILE), damaged).expect("writes");
             assert_eq!(open(Some("c")), renewed, "damage is no other machine: {damaged:?}");
