@@ -39,6 +39,7 @@ mod seek;
 mod segment;
 mod shared;
 mod tail;
+mod window;
 mod writer;
 
 pub use self::core::{Core, Now};

@@ -1,9 +1,9 @@
 //! A lane's durable position: which records its saved states hold, and what else replay needs to begin there.
 //!
 //! States are written first, slice by slice, then this row; all are on disk when it is. States carry their own
-//! position, so they may be ahead of the row, and a crash in between is harmless: such a state skips what it has applied. The row also says which
-//! text is in force at the position and which generations have joined the lane (`SEMANTICS` §7). A birth has a
-//! row of its own, under its own name.
+//! position, so they may be ahead of the row, and a crash in between is harmless: such a state skips what it has
+//! applied. The row also says which text is in force at the position and which generations have joined the lane
+//! (`SEMANTICS` §7). A birth has a row of its own, under its own name.
 
 use std::sync::Arc;
 

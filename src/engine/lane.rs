@@ -1,8 +1,8 @@
 //! `LaneActor`: an isolated consumer of the journal with its own cursors.
 //!
 //! `emitted`: every output caused by readings below it is in `results`. `checkpoint`: every state is saved as of
-//! it or further. A state is saved only once its outputs are durable. After a crash the lane goes on from its checkpoint;
-//! outputs whose cause lies below `emitted` were sent before and are suppressed.
+//! it or further. A state is saved only once its outputs are durable. After a crash the lane goes on from its
+//! checkpoint; outputs whose cause lies below `emitted` were sent before and are suppressed.
 //!
 //! A lane follows the `Config` records it reads ([`change`]): up to one it computes the old text, from there on
 //! the new one. Generations that are new are born by a lane of their own, which reads the past quietly beside it

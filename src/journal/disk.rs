@@ -65,8 +65,14 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Its length.
     fn bytes(&self) -> io::Result<u64>;
 
+    /// Fills `buffer` from place `at`, or as much of it as the file has: how much.
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize>;
+
     /// Fills `buffer` from place `at`; [`io::ErrorKind::UnexpectedEof`] if the file ends before.
-    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()>;
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let is_whole = self.read_at(buffer, at)? == buffer.len();
+        is_whole.then_some(()).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
 
     /// The first place at or behind `at` that may hold anything but zeros; `None` if there is none.
     fn data_from(&self, at: u64) -> io::Result<Option<u64>>;

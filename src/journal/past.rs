@@ -18,7 +18,6 @@ use crate::model::{Offset, Timestamp};
 mod pieces;
 #[cfg(test)]
 mod tests;
-mod window;
 
 pub use pieces::Pieces;
 use pieces::{Payloads, UNLIMITED};

@@ -11,6 +11,7 @@
 //! | [`kills`] | kill -9, SIGTERM and kills during recovery |
 //! | [`recording`], [`image`], [`cuts`] | every write recorded, disks as a power cut could leave them |
 //! | [`damage`] | flipped bits, cut files, zeroed sectors |
+//! | [`planted`] | planted bugs fit the code |
 //! | [`stalls`] | a disk that does not answer, a disk that is full again and again |
 
 use std::env;
@@ -26,6 +27,7 @@ mod cuts;
 mod damage;
 mod image;
 mod kills;
+mod planted;
 mod recording;
 mod stalls;
 

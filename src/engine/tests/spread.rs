@@ -1,4 +1,5 @@
-//! Checkpoints that are spread: states ahead of the row, each by its own, and crashes between any two slices and before what they stand for is durable.
+//! Checkpoints that are spread: states ahead of the row, each by its own, and crashes between any two slices and
+//! before what they stand for is durable.
 
 use std::path::Path;
 use std::sync::Arc;

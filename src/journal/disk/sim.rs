@@ -290,8 +290,8 @@ impl DiskFile for SimFile {
         Ok(self.disk.state().file(self.node).bytes())
     }
 
-    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
-        self.disk.state().file(self.node).read(buffer, at)
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        Ok(self.disk.state().file(self.node).read(buffer, at))
     }
 
     fn data_from(&self, at: u64) -> io::Result<Option<u64>> {

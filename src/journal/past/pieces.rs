@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use memchr::memmem;
 
-use super::window::Window;
 use super::{Frame, Hole, Past, Piece, Why, list};
+use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::frame::{self, FrameError, HEADER_BYTES, Header, Kind};
 use crate::journal::segment;
+use crate::journal::window::Window;
 use crate::model::Offset;
 
 /// Bytes read at once where payloads are wanted.
@@ -122,8 +123,9 @@ impl Pieces {
         if self.current.as_ref().is_some_and(|open| open.base == base) {
             return Ok(true);
         }
-        match Window::open(&segment::path(&self.dir, base), self.payloads.ahead_bytes()) {
-            Ok(window) => {
+        match RealDisk.open(&segment::path(&self.dir, base)) {
+            Ok(file) => {
+                let window = Window::new(file, self.payloads.ahead_bytes());
                 self.current = Some(Open { base, window, at: 0, seen: base });
                 Ok(true)
             }

@@ -14,10 +14,11 @@ use memchr::memmem;
 use crate::journal::disk::DiskFile;
 use crate::journal::frame::{self, FrameError, HEADER_BYTES, Header};
 use crate::journal::record::Content;
+use crate::journal::window::Window;
 use crate::model::Offset;
 
 /// Bytes looked at in one go when a frame is searched.
-const WINDOW_BYTES: usize = 256 << 10;
+const SEARCH_BYTES: usize = 256 << 10;
 /// Bytes read in one go where frames are small.
 const AHEAD_BYTES: usize = 64 << 10;
 /// Payloads above this are checked against the file's length before room is made for them.
@@ -26,7 +27,7 @@ const TRUSTED_BYTES_MAX: u32 = 1 << 20;
 /// A place in a segment, and the way on from it.
 #[derive(Debug)]
 pub struct SegmentReader {
-    file: Box<dyn DiskFile>,
+    window: Window,
     base: Offset,
     at: u64,
     /// Behind the last frame whose checksum was right.
@@ -35,23 +36,13 @@ pub struct SegmentReader {
     least: Offset,
     /// One past the last byte that was found not to be zero when looking for a frame.
     data_end: u64,
-    buffer: Vec<u8>,
-    ahead: Ahead,
 }
 
 impl SegmentReader {
     /// Begins at the front of `file`, whose first offset is `base`.
     pub fn new(file: Box<dyn DiskFile>, base: Offset) -> Self {
-        Self {
-            file,
-            base,
-            at: 0,
-            checked: 0,
-            least: base,
-            data_end: 0,
-            buffer: Vec::new(),
-            ahead: Ahead::default(),
-        }
+        let window = Window::new(file, AHEAD_BYTES);
+        Self { window, base, at: 0, checked: 0, least: base, data_end: 0 }
     }
 
     /// First offset of the segment.
@@ -101,10 +92,10 @@ impl SegmentReader {
         &mut self,
         look: impl Fn(&mut Self) -> io::Result<Option<Header>>,
     ) -> io::Result<Option<Header>> {
-        let may_be_old = self.ahead.holds(self.at);
+        let may_be_old = self.window.held(self.at, 1).is_some();
         match look(self) {
             Ok(None) | Err(_) if may_be_old => {
-                self.ahead.forget();
+                self.window.forget();
                 look(self)
             }
             found => found,
@@ -118,7 +109,8 @@ impl SegmentReader {
             return Ok(None);
         }
         let seal = frame::seal(&raw);
-        if !self.read_payload(seal.packed_bytes)? || !seal.is_right(&raw, &self.buffer) {
+        let payload = self.payload(seal.packed_bytes)?;
+        if !payload.is_some_and(|payload| seal.is_right(&raw, payload)) {
             return Ok(None);
         }
         match decoded {
@@ -129,7 +121,8 @@ impl SegmentReader {
 
     /// The records of the frame that [`Self::check`] found good; `None` if the payload is not what it says.
     pub fn content(&self, header: &Header) -> Option<Content> {
-        Content::decode(header, frame::unpack(header, &self.buffer).ok()?)
+        let payload = self.window.held(self.at + HEADER_BYTES as u64, header.packed_bytes as usize)?;
+        Content::decode(header, frame::unpack(header, payload).ok()?)
     }
 
     /// Steps over the frame that [`Self::check`] found good.
@@ -144,8 +137,8 @@ impl SegmentReader {
     pub fn resync(&mut self, position: Offset) -> io::Result<bool> {
         let bad = self.at;
         let mut from = if self.is_guessing() { self.checked } else { self.at + 1 };
-        let mut window = Window::default();
-        while let Some(place) = window.find(&*self.file, from)? {
+        let mut search = Search::default();
+        while let Some(place) = search.find(self.window.file(), from)? {
             self.at = place;
             from = match self.check()? {
                 Some(header) if header.end() > position => {
@@ -156,7 +149,7 @@ impl SegmentReader {
                 None => place + 1,
             };
         }
-        self.data_end = self.data_end.max(window.data_end);
+        self.data_end = self.data_end.max(search.data_end);
         self.at = bad;
         Ok(false)
     }
@@ -182,95 +175,33 @@ impl SegmentReader {
     /// The bytes from place `from` to place `to`.
     pub fn bytes(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; (to - from) as usize];
-        self.file.read_exact_at(&mut bytes, from)?;
+        self.window.file().read_exact_at(&mut bytes, from)?;
         Ok(bytes)
     }
 
     fn raw_header(&mut self) -> io::Result<Option<[u8; HEADER_BYTES]>> {
-        let mut raw = [0; HEADER_BYTES];
-        Ok(self.read_if_there(&mut raw, self.at)?.then_some(raw))
+        let raw = self.window.bytes(self.at, HEADER_BYTES)?;
+        Ok(raw.map(|raw| raw.try_into().expect("as many as were asked for")))
     }
 
-    fn read_payload(&mut self, bytes: u32) -> io::Result<bool> {
+    fn payload(&mut self, bytes: u32) -> io::Result<Option<&[u8]>> {
         let place = self.at + HEADER_BYTES as u64;
-        if bytes > TRUSTED_BYTES_MAX && place + u64::from(bytes) > self.file.bytes()? {
-            return Ok(false);
+        if bytes > TRUSTED_BYTES_MAX && place + u64::from(bytes) > self.window.file().bytes()? {
+            return Ok(None);
         }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(bytes as usize, 0);
-        let read = self.read_if_there(&mut buffer, place);
-        self.buffer = buffer;
-        read
-    }
-
-    fn read_if_there(&mut self, buffer: &mut [u8], at: u64) -> io::Result<bool> {
-        if self.ahead.read(&*self.file, buffer, at)? {
-            return Ok(true);
-        }
-        match self.file.read_exact_at(buffer, at) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-/// Bytes of a file that were read before they were asked for.
-#[derive(Debug, Default)]
-struct Ahead {
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Ahead {
-    /// Whether the byte at `at` was read.
-    fn holds(&self, at: u64) -> bool {
-        (self.start..self.start + self.bytes.len() as u64).contains(&at)
-    }
-
-    fn forget(&mut self) {
-        self.bytes.clear();
-    }
-
-    /// Fills `buffer` from place `at` of `file`; `false`, and nothing, if it is too large for reading ahead or
-    /// reaches beyond the file's end.
-    fn read(&mut self, file: &dyn DiskFile, buffer: &mut [u8], at: u64) -> io::Result<bool> {
-        if buffer.len() > AHEAD_BYTES / 2 {
-            return Ok(false);
-        }
-        if !self.covers(buffer.len(), at) {
-            let room = file.bytes()?.saturating_sub(at).min(AHEAD_BYTES as u64);
-            self.bytes.resize(room as usize, 0);
-            self.start = at;
-            if let Err(error) = file.read_exact_at(&mut self.bytes, at) {
-                self.forget();
-                // The file was cut meanwhile.
-                return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(false) } else { Err(error) };
-            }
-        }
-        let is_there = self.covers(buffer.len(), at);
-        if is_there {
-            let from = (at - self.start) as usize;
-            buffer.copy_from_slice(&self.bytes[from..from + buffer.len()]);
-        }
-        Ok(is_there)
-    }
-
-    fn covers(&self, count: usize, at: u64) -> bool {
-        let end = self.start + self.bytes.len() as u64;
-        at >= self.start && at + count as u64 <= end
+        self.window.bytes(place, bytes as usize)
     }
 }
 
 /// A part of a file in which frames are searched.
 #[derive(Default)]
-struct Window {
+struct Search {
     start: u64,
     bytes: Vec<u8>,
     data_end: u64,
 }
 
-impl Window {
+impl Search {
     /// The first place at or behind `from` where a frame may begin.
     fn find(&mut self, file: &dyn DiskFile, mut from: u64) -> io::Result<Option<u64>> {
         loop {
@@ -290,11 +221,11 @@ impl Window {
 
     /// Reads on at the first place behind `from` that holds data; `false` if no frame has room there.
     fn load(&mut self, file: &dyn DiskFile, mut from: u64) -> io::Result<bool> {
-        static ZEROS: [u8; WINDOW_BYTES] = [0; WINDOW_BYTES];
+        static ZEROS: [u8; SEARCH_BYTES] = [0; SEARCH_BYTES];
         let end = file.bytes()?;
         while let Some(start) = file.data_from(from)?.filter(|start| start + (HEADER_BYTES as u64) <= end) {
             self.start = start;
-            self.bytes.resize(WINDOW_BYTES.min((end - start) as usize), 0);
+            self.bytes.resize(SEARCH_BYTES.min((end - start) as usize), 0);
             file.read_exact_at(&mut self.bytes, start)?;
             if self.bytes != ZEROS[..self.bytes.len()] {
                 let last = self.bytes.iter().rposition(|byte| *byte != 0).unwrap_or_default();

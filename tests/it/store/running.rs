@@ -3,7 +3,6 @@
 //! Rows of more than sled's cache, by keys that are long, so that waking reads the file.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use super::{ruin, set_aside};
 use crate::harness::rows::assert_ids_unique;
@@ -61,13 +60,6 @@ fn readyz(site: &Site) -> String {
     answer.text()
 }
 
-fn reload(site: &Site) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    command.args(["reload", "--config", "forebay.toml"]).current_dir(site.path(""));
-    let output = command.output().unwrap();
-    String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
-}
-
 /// Every window with both of its readings, once.
 fn assert_whole(site: &Site) {
     send(site, 11);
@@ -88,7 +80,8 @@ fn damage_found_while_running_stops_lanes_only_until_the_store_is_restored() {
         "forebay.toml",
         format!("{}# edited\n", std::fs::read_to_string(site.path("forebay.toml")).unwrap()),
     );
-    let said = reload(&site);
+    let output = site.forebay(&["reload"]);
+    let said = [output.stderr, output.stdout].map(|said| String::from_utf8(said).unwrap()).concat();
     let waits_still = readyz(&site) != "ready\n";
     assert!(!waits_still || said.contains("nothing is changed: the state store is being restored"), "{said}");
     eventually("lanes run again", || site.log().contains("lanes run again").then_some(()));

@@ -1,7 +1,6 @@
 //! Files and directories of a simulated disk: what is seen, what is durable, and what is between.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use super::fault::Dice;
 
@@ -216,15 +215,13 @@ impl FileNode {
         self.seen.length
     }
 
-    pub(super) fn read(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
-        if at + buffer.len() as u64 > self.seen.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+    pub(super) fn read(&self, buffer: &mut [u8], at: u64) -> usize {
+        let there = (buffer.len() as u64).min(self.seen.length.saturating_sub(at)) as usize;
         let written = self.seen.written.get(at as usize..).unwrap_or_default();
-        let known = written.len().min(buffer.len());
+        let known = written.len().min(there);
         buffer[..known].copy_from_slice(&written[..known]);
-        buffer[known..].fill(0);
-        Ok(())
+        buffer[known..there].fill(0);
+        there
     }
 
     pub(super) fn data_from(&self, at: u64) -> Option<u64> {
